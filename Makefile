@@ -1,0 +1,129 @@
+# raft - build, test and demonstrate. `make help` lists the targets.
+# ---- settings: `make CC=clang BLIS=0`, or edit here ------------------------------------------------------------------
+CC      ?= cc
+OPENMP  ?= auto#   0, 1 or auto: threads (auto: when a probe compiles, links and runs)
+BLIS    ?= auto#   0, 1 or auto: the alternative matmul backend; chosen at run time with RAFT_MATMUL=blis or --matmul blis
+MATMUL  ?= own#    own or blis: the backend a build uses when nothing is said at run time
+MODE    ?= release# release, debug (-O0) or sanitize (ASan + UBSan)
+CFLAGS  ?=#        added last
+WERROR  ?=#        -Werror in CI
+PREFIX  ?= /usr/local
+DEPS    ?= 1#      0: `make demo` and `make test` never call the package manager
+ISA     ?=#        for `make test`: restrict to one instruction set, as RAFT_ISA does
+
+# ---- what is built ---------------------------------------------------------------------------------------------------
+ifeq ($(origin CC),default)
+CC := cc
+endif
+VARIANT := $(subst /,_,$(CC))-$(strip $(MODE))-omp$(strip $(OPENMP))-blis$(strip $(BLIS))-$(strip $(MATMUL))
+BUILD   := build/$(subst $(eval) ,_,$(VARIANT))
+TARGET  := $(shell $(CC) -dumpmachine 2>/dev/null)
+VERSION := 0.1.0
+COMMIT  := $(shell git -C $(CURDIR) describe --always --dirty 2>/dev/null || echo unknown)
+
+OPT_release  := -O3
+OPT_debug    := -O0 -g
+OPT_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+STRICT  := -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -ffp-contract=off $(WERROR)
+ALL_C   := $(STRICT) $(OPT_$(strip $(MODE))) -I. -MMD -MP $(CONFIG_CFLAGS) $(CFLAGS)
+
+ISAS := plain
+FLAGS_plain :=
+ifneq (,$(findstring x86_64,$(TARGET)))
+ISAS += avx2 avx512
+FLAGS_avx2   := -mavx2 -mfma
+FLAGS_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
+endif
+ifneq (,$(findstring aarch64,$(TARGET))$(findstring arm64,$(TARGET)))
+ISAS += neon
+endif
+
+PER_ISA  := $(patsubst kernels/isa/%.c,%,$(wildcard kernels/isa/*.c))
+LIB_SRC  := $(filter-out main.c,$(wildcard *.c)) $(wildcard base/*.c files/*.c kernels/*.c study/*.c)
+APP_SRC  := main.c $(wildcard commands/*.c)
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(PER_ISA:%=$(BUILD)/kernels/isa/%-$(isa).o))
+APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
+TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
+
+.PHONY: all help demo test imdb lib install clean sanitize valgrind deps
+.DEFAULT_GOAL := all
+all: raft
+
+help:
+	@echo 'make            ./raft            make demo      the whole loop on a built-in corpus, about a minute'
+	@echo 'make test       all tests         make imdb      the same on the IMDB reviews (IMDB=folder or archive)'
+	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
+	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
+	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
+
+# The probes' results; made again when the Makefile or the script changes, or after packages were installed.
+ifeq (,$(filter help clean deps demo test sanitize valgrind imdb,$(or $(MAKECMDGOALS),all)))
+-include $(BUILD)/config.mk
+endif
+$(BUILD)/config.mk: tools/configure.sh Makefile
+	@mkdir -p $(BUILD)
+	@CC='$(CC)' CFLAGS='$(CFLAGS)' OPENMP='$(strip $(OPENMP))' BLIS='$(strip $(BLIS))' sh tools/configure.sh $@
+
+# demo and test obtain what is missing first, then start make afresh so that the probes see it.
+deps:
+	@DEPS=$(strip $(DEPS)) CC='$(CC)' OPENMP=$(strip $(OPENMP)) BLIS=$(strip $(BLIS)) sh tools/deps.sh
+demo: deps
+	@$(MAKE) --no-print-directory raft
+	./raft demo
+imdb: deps
+	@$(MAKE) --no-print-directory raft
+	./raft demo --profile imdb-scratch --corpus "$$(sh data/get_imdb.sh $(IMDB))"
+test: deps
+	@$(MAKE) --no-print-directory run-tests
+sanitize: deps
+	@$(MAKE) --no-print-directory run-tests MODE=sanitize
+valgrind: deps
+	@$(MAKE) --no-print-directory run-tests MODE=debug RUNNER='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' ISA=avx2
+
+raft: $(BUILD)/raft
+	@cp -f $< $@.tmp && mv -f $@.tmp $@
+.PHONY: raft run-tests
+$(BUILD)/raft: $(APP_OBJ) $(BUILD)/libraft.a
+	$(CC) $(ALL_C) -o $@ $(APP_OBJ) $(BUILD)/libraft.a $(CONFIG_LIBS)
+$(BUILD)/libraft.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $(LIB_OBJ)
+
+$(BUILD)/%.o: %.c $(BUILD)/config.mk
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) $(DEFS_$(notdir $*)) -c -o $@ $<
+DEFS_version := -DRAFT_VERSION='"$(VERSION)"' -DRAFT_COMMIT='"$(COMMIT)"' -DRAFT_DATADIR='"$(PREFIX)/share/raft"'
+DEFS_dispatch := $(ISAS:%=-DRAFT_HAVE_%) -DRAFT_MATMUL_DEFAULT='"$(strip $(MATMUL))"'
+
+# kernels/isa/*.c are compiled once per instruction set.
+define isa_rule
+$(BUILD)/kernels/isa/%-$(1).o: kernels/isa/%.c $(BUILD)/config.mk
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_C) $$(FLAGS_$(1)) -DRAFT_ISA=$(1) -DRAFT_ISA_$(1) -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+# ---- tests -------------------------------------------------------------------------------------------------------------
+$(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.o $(BUILD)/libraft.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) -o $@ $< $(BUILD)/tests/support.o $(BUILD)/libraft.a $(CONFIG_LIBS) -lcmocka $(LINK_$*)
+LINK_test_memory := -Wl,--wrap=calloc
+run-tests: $(TEST_BIN) $(BUILD)/raft
+	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
+
+# ---- library -----------------------------------------------------------------------------------------------------------
+HEADERS := $(filter-out %-internal.h,$(wildcard *.h base/*.h files/*.h kernels/*.h study/*.h))
+lib: $(BUILD)/libraft.a
+	cp -f $< libraft.a
+install: all lib
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/raft
+	cp raft $(DESTDIR)$(PREFIX)/bin/
+	cp libraft.a $(DESTDIR)$(PREFIX)/lib/
+	for h in $(HEADERS); do mkdir -p $(DESTDIR)$(PREFIX)/include/raft/$$(dirname $$h); cp $$h $(DESTDIR)$(PREFIX)/include/raft/$$h; done
+	cp -R profiles data $(DESTDIR)$(PREFIX)/share/raft/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(CONFIG_LIBS)|' tools/raft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/raft.pc
+clean:
+	rm -rf build raft libraft.a
+
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/kernels/isa/*.d)

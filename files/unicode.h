@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+/* unicode.h - UTF-8 and the character classes that the GPT-2 split pattern names (\p{L}, \p{N}, \s).
+ *
+ *     size_t repaired = 0;
+ *     if (utf8_repair(&clean, bytes, n, &repaired, &err)) return -1;   // each invalid sequence becomes U+FFFD, and is counted
+ */
+#ifndef RAFT_FILES_UNICODE_H
+#define RAFT_FILES_UNICODE_H
+
+#include "base/util.h"
+
+// Decodes one character at bytes[0..n), n > 0. Returns its length; an invalid sequence gives U+FFFD and the length of its
+// maximal valid prefix (at least 1), as the Unicode standard recommends and Python and Rust do.
+size_t utf8_decode(uint32_t *character, bool *valid, const char *bytes, size_t n);
+size_t utf8_encode(char out[4], uint32_t character); // 1 to 4 bytes
+bool utf8_is_valid(const char *bytes, size_t n);
+int utf8_repair(Text *out, const char *bytes, size_t n, size_t *repaired, Err *err); // appends; adds to *repaired
+
+bool unicode_is_letter(uint32_t character); // general category L*
+bool unicode_is_number(uint32_t character); // general category N*
+bool unicode_is_space(uint32_t character);  // White_Space
+
+#endif

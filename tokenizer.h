@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+/* tokenizer.h - byte-level BPE (Sennrich et al. 2016; the byte alphabet and split pattern of GPT-2).
+ *
+ *     Tokenizer tk;
+ *     if (tokenizer_load(&tk, "tokenizer.json", &err)) return -1;
+ *     TokenList ids = {0};
+ *     if (tokenizer_encode(&tk, &ids, text, strlen(text), &err)) return -1;      // appends
+ *     Text back = {0};
+ *     if (tokenizer_decode(&tk, &back, ids.ids, ids.length, &err)) return -1;    // the same bytes
+ *     tokens_free(&ids); text_free(&back); tokenizer_free(&tk);
+ *
+ * Reads and writes the tokenizer.json of Hugging Face tokenizers (ByteLevel pre-tokenizer, optionally after Digits);
+ * anything else in the file is refused by name. A tokenizer is read-only after loading and may be used by many threads.
+ */
+#ifndef RAFT_TOKENIZER_H
+#define RAFT_TOKENIZER_H
+
+#include "base/util.h"
+
+typedef struct { const char *bytes; size_t length; } TextView;
+
+typedef struct TokenizerTables TokenizerTables; // merges and lookup tables: tokenizer.c only
+typedef struct {
+    size_t vocab;             // number of ids, special tokens included
+    bool split_digits;        // each digit is a piece of its own, before the GPT-2 split
+    TextView *tokens;         // [vocab] the bytes of each token; a special token's bytes are its text
+    bool *special;            // [vocab] special tokens match verbatim in text before the split
+    TokenizerTables *tables;
+} Tokenizer;
+
+typedef struct {
+    size_t vocab;               // wanted size; training stops earlier when no pair occurs twice
+    const char *const *special; // special tokens take the first ids, in this order
+    size_t special_count;
+    bool split_digits;
+} TokenizerTraining;
+
+// Trains on `count` texts. Merges are chosen by (count descending, then the pair's ids ascending) on exact counts, which
+// gives the merges of Hugging Face's BpeTrainer with the 256 byte symbols as initial alphabet. Multi-threaded; the result
+// does not depend on the number of threads or on the order of the texts.
+int tokenizer_train(Tokenizer *tk, const TextView *texts, size_t count, const TokenizerTraining *how, Err *err);
+int tokenizer_load(Tokenizer *tk, const char *path, Err *err);
+int tokenizer_save(const Tokenizer *tk, const char *path, Err *err); // atomic; tokenizers.Tokenizer.from_file opens it
+void tokenizer_free(Tokenizer *tk);
+
+int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err);
+// Encodes count texts on all threads; lists[i] belongs to texts[i].
+int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err);
+int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err); // raw bytes; an id >= vocab is an error
+int64_t tokenizer_find(const Tokenizer *tk, const char *token); // id of a special token by its text, -1 when there is none
+uint64_t tokenizer_hash(const Tokenizer *tk); // of everything that decides ids: provenance and "does it fit the model"
+
+#endif
