@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+/* candidates.h - prompts and candidates as JSON lines: what `collect`, `rank` and `finetune` hand to each other.
+ *
+ *     SampleList samples = {0};
+ *     if (samples_read(&samples, "candidates.jsonl", &err)) return -1;
+ *     if (samples_write(&samples, "ranked.jsonl", &err)) return -1;
+ *     samples_free(&samples);
+ *
+ * A line: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens (response only), logprob, ref_logprob, and once
+ * ranked: reward, rewards{}, rank, selected. Token ids are authoritative: fine-tuning never re-tokenises. Bytes are the
+ * same on every machine.
+ */
+#ifndef RAFT_FILES_CANDIDATES_H
+#define RAFT_FILES_CANDIDATES_H
+
+#include "base/util.h"
+
+enum { REWARDS_MAX = 8 };
+
+typedef struct { char *id, *text; size_t text_length; TokenList ids; } Prompt; // ids empty until tokenized
+typedef struct { Prompt *items; size_t count, capacity; } PromptList;
+int prompts_read(PromptList *list, const char *path, Err *err); // lines with "prompt" (or "text"), optionally "id", "prompt_tokens"
+int prompts_add(PromptList *list, const char *id, const char *text, size_t length, Err *err);
+int prompts_write(const PromptList *list, const char *path, Err *err);
+void prompts_free(PromptList *list);
+
+typedef struct {
+    size_t slot, k;
+    char *prompt_id, *prompt, *source, *text; // source: "policy", or the expert's name; text: decoded response
+    size_t prompt_length, text_length;        // bytes
+    TokenList prompt_tokens, tokens;
+    float logprob, ref_logprob;               // sums over the response at temperature 1
+    bool scored, ranked;
+    float reward;                             // what is ranked (score - beta * log ratio)
+    size_t reward_count;                      // components, each logged apart: names like "head:runs/proxy", "gold", "kl"
+    char *reward_names[REWARDS_MAX];
+    float reward_values[REWARDS_MAX];
+    size_t rank;
+    bool selected;
+} Sample;
+typedef struct { Sample *items; size_t count, capacity; } SampleList;
+
+int samples_read(SampleList *list, const char *path, Err *err);
+int samples_write(const SampleList *list, const char *path, Err *err);
+Sample *samples_add(SampleList *list, Err *err); // a zeroed new one; pointers to older ones become invalid
+int sample_set_reward(Sample *sample, const char *name, float value, Err *err);
+void sample_clear(Sample *sample);
+void samples_free(SampleList *list);
+
+#endif

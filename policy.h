@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/* policy.h - a language model as RAFT's Generator: sampling, fine-tuning on what was chosen, answers of other experts.
+ *
+ *     Policy policy;
+ *     if (policy_init(&policy, &model, &reference, &tokenizer, &prompts, &cx, &options, &err)) return -1;
+ *     Raft raft = {.generator = policy_generator(&policy), .prompts = prompts.count, ...};
+ *
+ * An item (raft.h) is a Sample (files/candidates.h), with its log-probabilities under the policy and the reference p0.
+ */
+#ifndef RAFT_POLICY_H
+#define RAFT_POLICY_H
+
+#include "files/candidates.h"
+#include "raft.h"
+#include "sample.h"
+#include "train.h"
+
+typedef struct {
+    SampleOptions sample;
+    TrainOptions train;         // AdamW and schedule start afresh each stage
+    uint64_t seed;
+    const char *const *experts; // "answers.jsonl" (lines: prompt_id or prompt, text) or a checkpoint folder
+    size_t expert_count;
+} PolicyOptions;
+
+typedef struct Expert Expert;
+typedef struct {
+    Model *model;
+    const Model *reference;     // p0; may be NULL: then ref_logprob equals logprob only at the start, so it is required with beta > 0
+    const Tokenizer *tokenizer;
+    const PromptList *prompts;  // tokenized
+    const Compute *cx;
+    PolicyOptions options;
+    Expert *experts;
+    SampleProgress sample_progress;  // may be NULL
+    TrainProgress train_progress;    // may be NULL
+    void *progress_self;
+    StepStats last;             // of the last fine-tuning
+} Policy;
+
+int policy_init(Policy *policy, Model *model, const Model *reference, const Tokenizer *tokenizer, const PromptList *prompts,
+    const Compute *cx, const PolicyOptions *options, Err *err);
+void policy_free(Policy *policy);
+Generator policy_generator(Policy *policy);
+
+int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, size_t context, size_t max_new, Err *err); // too long: status 2, named
+// The steps behind the generator, also used by the commands that work on files.
+int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
+int policy_finetune(Policy *policy, const SampleList *samples /* the selected ones are used */, size_t iteration, Err *err);
+
+#endif

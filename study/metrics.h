@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+/* metrics.h - measures of text and reward, each with a 95 % interval.
+ *
+ *     Measure m = metric_mean(values, n);          // m.mean, m.lo, m.hi
+ *     Measure d = metric_distinct(samples, count, 2, seed, &err);
+ *
+ * Intervals: mean: +-1.96 standard errors; rate: Wilson's score interval; perplexity: exp of the interval of the mean token
+ * loss, by text; distinct-n: percentile bootstrap over samples (STREAM_BOOTSTRAP, 200 draws). Sums in double, in index order.
+ */
+#ifndef RAFT_STUDY_METRICS_H
+#define RAFT_STUDY_METRICS_H
+
+#include "base/util.h"
+
+typedef struct { double mean, lo, hi; size_t n; } Measure;
+
+Measure metric_mean(const float *values, size_t n);
+Measure metric_rate(size_t hits, size_t n);
+// exp(-sum logprob / sum tokens) over texts; the interval by the delta method over texts (ratio estimator).
+Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n);
+// Token n-grams within samples: distinct types / all n-grams, every sample cut to `cut` tokens (0: the whole) so that arms compare.
+int metric_distinct(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, uint64_t seed, Err *err);
+// Share of n-grams that occur exactly once.
+int metric_unique(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, uint64_t seed, Err *err);
+// Mean segmental type-token ratio over segments of 100 tokens of the samples' concatenation.
+int metric_msttr(Measure *out, const TokenList *samples, size_t count, size_t segment, Err *err);
+
+#endif

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+/* progress.h - a bar on standard error with tokens/s and time left, on a terminal only; a line a stage otherwise.
+ *
+ *     Progress bar;
+ *     progress_start(&bar, "pretrain", "step", steps, quiet);
+ *     progress_update(&bar, done, tokens, "loss 3.21");
+ *     progress_finish(&bar, "loss 3.05");                    // "pretrain  400 steps  loss 3.05  12.3 s  8,120 tokens/s"
+ */
+#ifndef RAFT_STUDY_PROGRESS_H
+#define RAFT_STUDY_PROGRESS_H
+
+#include "base/util.h"
+
+typedef struct { const char *stage, *unit; size_t total, done, tokens; double started, drawn; bool bar, quiet; } Progress;
+void progress_start(Progress *progress, const char *stage, const char *unit, size_t total, bool quiet);
+void progress_update(Progress *progress, size_t done, size_t tokens, const char *note);
+void progress_finish(Progress *progress, const char *note);
+double progress_seconds(const Progress *progress);
+
+#endif

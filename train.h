@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+/* train.h - examples, AdamW with its schedule, one optimisation step, a whole training run.
+ *
+ *     Trainer trainer;
+ *     TrainOptions options = train_defaults();
+ *     if (trainer_init(&trainer, &model, &cx, &options, &err)) return -1;
+ *     StepStats stats;
+ *     if (trainer_step(&trainer, examples, n, &stats, &err)) return -1;    // forward, loss, backward, clip, AdamW
+ *     trainer_free(&trainer);
+ *
+ * A step over n examples runs as micro-batches of at most micro_rows tokens; their size does not change a bit.
+ */
+#ifndef RAFT_TRAIN_H
+#define RAFT_TRAIN_H
+
+#include "loss.h"
+
+enum { NO_TARGET = UINT32_MAX };
+
+typedef struct {
+    const uint32_t *ids; // [length]
+    size_t length;
+    size_t prompt;       // language model: the loss counts tokens prompt .. length-1 (never token 0)
+    const uint32_t *targets; // [length] or NULL: what token t should have been, NO_TARGET = not counted; replaces prompt
+    float label;         // score head, logistic loss: 0 or 1
+} Example;
+
+typedef enum { LOSS_LM, LOSS_LOGISTIC, LOSS_PAIRS } LossKind; // pairs: examples 2i (chosen) and 2i+1 (rejected), Bradley-Terry
+typedef enum { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } Schedule;
+
+typedef struct {
+    LossKind loss;
+    double lr, beta1, beta2, eps, weight_decay;
+    double clip;            // largest gradient norm; 0: none
+    bool decay_all;         // weight decay on vectors too
+    Schedule schedule;
+    double warmup;          // fraction of all steps during which the rate rises linearly
+    double final_lr;        // fraction of lr at the end of linear and cosine
+    size_t steps;           // of the whole schedule; set by train_run
+    size_t batch;           // examples a step (pairs count as two)
+    size_t epochs;
+    size_t micro_rows;      // tokens a micro-batch
+} TrainOptions;
+TrainOptions train_defaults(void);
+
+typedef struct {
+    Model *model;
+    const Compute *cx;
+    TrainOptions options;
+    Workspace ws;
+    LossScratch scratch;
+    float *gradient, *m, *v;   // [parameter_count]
+    size_t step;               // steps done
+    float *lookup;             // [step_rows,D] gradients of the embedded tokens of the whole step, in token order
+    uint32_t *lookup_ids;
+    size_t step_rows;
+    uint32_t *target_row, *target_id;
+    float *target_scale, *logprob;  // [step_rows]
+    size_t targets_done;
+} Trainer;
+
+typedef struct { double loss, grad_norm, lr; size_t tokens, targets; } StepStats; // loss: mean over targets (or examples, pairs)
+
+int trainer_init(Trainer *trainer, Model *model, const Compute *cx, const TrainOptions *options, Err *err);
+void trainer_free(Trainer *trainer);
+double train_lr(const TrainOptions *options, size_t step); // of step 0, 1, ...
+// A step's parts, for traces and tests: gradient alone, then the update.
+int trainer_gradient(Trainer *trainer, const Example *examples, size_t n, StepStats *stats, Err *err);
+void trainer_update(Trainer *trainer, StepStats *stats);
+int trainer_step(Trainer *trainer, const Example *examples, size_t n, StepStats *stats, Err *err);
+
+// epochs over all examples in Philox order (STREAM_SHUFFLE_TRAIN, c3 iteration = iteration * 1024 + epoch); progress after each
+// step, a non-zero return of it stops. Statistics of the whole run: loss is the mean of the last epoch.
+typedef int (*TrainProgress)(void *self, size_t step, size_t steps, const StepStats *stats);
+int train_run(Trainer *trainer, const Example *examples, size_t n, uint64_t seed, uint32_t iteration, TrainProgress progress,
+    void *self, StepStats *total, Err *err);
+
+// Without gradient. logprob[i]: the sum over the counted tokens of example i at temperature 1; token_count may be NULL.
+int lm_evaluate(const Model *model, const Compute *cx, const Example *examples, size_t n, float *logprob, size_t *token_count, Err *err);
+int score_evaluate(const Model *model, const Compute *cx, const Example *examples, size_t n, float *score, Err *err);
+
+#endif
