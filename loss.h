@@ -45,8 +45,10 @@ void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossSc
 void score_forward(const Model *model, const Workspace *ws, LossScratch *scratch, float *score);
 void score_backward(const Model *model, float *gradient, Workspace *ws, LossScratch *scratch, const float *dscore); // after score_forward
 
-// loss and d loss / d score; returns the sum of losses. inverse_n multiplies the gradient (1/N of the whole step).
-float logistic_loss(float *dscore, float score, float label, float inverse_n);            // -log sigmoid(+-score), label 0 or 1
-float bradley_terry_loss(float *dchosen, float *drejected, float chosen, float rejected, float inverse_n); // -log sigmoid(chosen - rejected)
+// loss[n] of each example (or pair) and d loss / d score, times inverse_n (1/N of the whole step).
+void logistic_loss(const Compute *cx, float *loss /*[n]*/, float *dscore /*[n]*/, const float *score /*[n]*/, const float *label /*[n] 0 or 1*/,
+    size_t n, float inverse_n); // -log sigmoid(score) or -log sigmoid(-score)
+void bradley_terry_loss(const Compute *cx, float *loss /*[n]*/, float *dscore /*[2n]*/, const float *score /*[2n]: chosen, rejected, ...*/,
+    size_t n, float inverse_n); // -log sigmoid(chosen - rejected)
 
 #endif

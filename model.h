@@ -38,7 +38,7 @@ typedef struct {
 
 // One row of the table that drives allocation, initialisation, load, save, AdamW, traces and tests.
 typedef struct {
-    char name[64];          // Hugging Face's, "model.layers.3.mlp.up_proj.weight"
+    char name[96];          // Hugging Face's, "model.layers.3.mlp.up_proj.weight"
     size_t offset;          // floats from the start of the parameters; q|k|v and gate|up are neighbours, read as one matrix
     size_t rows, cols;      // rows == 1 and dims == 1: a vector of cols
     size_t dims;            // 1 or 2, as in the file
