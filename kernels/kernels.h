@@ -104,13 +104,18 @@ typedef struct Kernels {
 #undef KERNEL_MEMBER
 } Kernels;
 
+// The tables, each defined by kernels/isa/table.c; which of them a build holds is known to kernels/dispatch.c alone.
+extern const Kernels kernels_avx512, kernels_avx2, kernels_neon, kernels_plain;
+
 typedef enum { MATMUL_OWN, MATMUL_BLIS } MatmulBackend;
+
+enum { MATMUL_THREAD_FLOATS = 1 << 17, MATMUL_SHARED_FLOATS = 1 << 21 }; // packed blocks of A and B: 0.5 MB a thread and 8 MB
 
 typedef struct { // what a computation runs on; made once by main, passed down, never changed
     const Kernels *k;
     MatmulBackend backend;
     size_t threads;
-    float *scratch;        // matmul's packing buffers, all threads together
+    float *scratch;        // matmul's packing buffers: MATMUL_THREAD_FLOATS a thread, then MATMUL_SHARED_FLOATS; one call at a time
     size_t scratch_floats;
 } Compute;
 
