@@ -21,6 +21,7 @@ int os_map_file(OsMap *map, const char *path, Err *err);
 void os_unmap(OsMap *map);
 int os_read_file(Text *text, const char *path, Err *err); // the whole file; refuses folders
 
+// The temporary is path.tmp in the same folder. A device or pipe (/dev/stdout) is written in place.
 typedef struct { FILE *file; char *path, *temporary; } OsWriter;
 int os_writer_open(OsWriter *writer, const char *path, Err *err);
 int os_writer_write(OsWriter *writer, const void *bytes, size_t n, Err *err); // on failure the temporary file is removed
@@ -36,13 +37,18 @@ bool os_is_file(const char *path);
 int os_make_folders(const char *path, Err *err); // like mkdir -p
 char *os_join(Err *err, const char *folder, const char *name); // "folder/name", owned by the caller
 
-// A child program with two pipes (standard error is inherited). The command runs through the shell.
+/* A child program with two pipes (standard error is inherited). The command runs through the shell. timeout_s limits the wait
+ * for each line, for one write and for the end of the program; negative: no limit. When it passes, the program and what it
+ * started are killed. All errors have status 1 and name the command: "exited with status 3", "no reply within 5 s".
+ */
 typedef struct OsChild OsChild;
 OsChild *os_child_start(const char *command, Err *err);
 int os_child_write(OsChild *child, const void *bytes, size_t n, double timeout_s, Err *err); // never raises SIGPIPE
-int os_child_read_line(OsChild *child, Text *line, double timeout_s, Err *err); // 1 a line (without '\n'), 0 end of file, -1 error or time-out
+// 1 a line (replaces `line`, without '\n'), 0 end of output, -1 error or time-out
+int os_child_read_line(OsChild *child, Text *line, double timeout_s, Err *err);
 int os_child_stop(OsChild *child, double timeout_s, Err *err); // closes its input, waits, then kills; -1 when it died or failed; frees
-// Writes and reads at once, so that neither side can block the other: sends all of `input`, collects `lines` lines of reply.
+// Writes and reads at once, so that neither side can block the other: sends all of `input`, appends `lines` lines of reply,
+// each with its '\n', to output. A program that answers every line without having read all of its input is not an error.
 int os_child_exchange(OsChild *child, const char *input, size_t n, size_t lines, Text *output, double timeout_s, Err *err);
 
 double os_now_s(void);           // monotonic seconds, for progress and timing only: never reaches the arithmetic

@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: MIT
+// Files replaced whole or not at all, errors with their reason and status, child programs that hang, die or talk too much.
+#if defined(__APPLE__)
+#define _DARWIN_C_SOURCE
+#else
+#define _GNU_SOURCE
+#endif
+
+#include "tests/support.h"
+
+#include "base/os.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *folder; // of the test that runs
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = temporary_folder();
+    return 0;
+}
+
+static int drop_folder(void **state)
+{
+    (void)state;
+    remove_folder(folder);
+    free(folder);
+    return 0;
+}
+
+static void assert_holds(const char *path, const char *want)
+{
+    size_t n;
+    char *bytes = read_file(path, &n);
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(bytes, want, n);
+    free(bytes);
+}
+
+static void assert_absent(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) fail_msg("%s should not exist", path);
+}
+
+// ---- reading ---------------------------------------------------------------------------------------------------------
+
+static void maps_and_reads_the_same_bytes(void **state)
+{
+    (void)state;
+    char bytes[5000], *path = path_in(folder, "bytes");
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i * 7);
+    write_file(path, bytes, sizeof bytes);
+    Err err = {0};
+    OsMap map;
+    Text text = {0};
+    assert_ok(os_map_file(&map, path, &err), &err);
+    assert_int_equal(map.size, sizeof bytes);
+    assert_memory_equal(map.data, bytes, sizeof bytes);
+    os_unmap(&map);
+    assert_null(map.data);
+    os_unmap(&map);
+    assert_ok(os_read_file(&text, path, &err), &err);
+    assert_int_equal(text.length, sizeof bytes);
+    assert_memory_equal(text.data, bytes, sizeof bytes);
+    text_free(&text);
+    free(path);
+}
+
+static void an_empty_file_has_data_and_no_size(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "empty");
+    write_file(path, "", 0);
+    Err err = {0};
+    OsMap map;
+    Text text = {0};
+    assert_ok(os_map_file(&map, path, &err), &err);
+    assert_non_null(map.data);
+    assert_int_equal(map.size, 0);
+    os_unmap(&map);
+    assert_ok(os_read_file(&text, path, &err), &err);
+    assert_int_equal(text.length, 0);
+    assert_string_equal(text.data, "");
+    text_free(&text);
+    free(path);
+}
+
+static void reads_what_cannot_be_mapped(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "pipe");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    pid_t writer = fork();
+    if (writer == 0) {
+        FILE *file = fopen(path, "w");
+        for (int i = 0; i < 20000; i++) fprintf(file, "%09d\n", i);
+        fclose(file);
+        _exit(0);
+    }
+    Err err = {0};
+    OsMap map;
+    assert_ok(os_map_file(&map, path, &err), &err);
+    assert_int_equal(map.size, 200000);
+    assert_memory_equal(map.data + 199990, "000019999\n", 10);
+    os_unmap(&map);
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    free(path);
+}
+
+static void names_a_missing_file_and_a_folder(void **state)
+{
+    (void)state;
+    Err err = {0};
+    OsMap map;
+    Text text = {0};
+    char *path = path_in(folder, "absent.bin"), want[400];
+    snprintf(want, sizeof want, "%s: No such file or directory", path);
+    assert_input_error(os_map_file(&map, path, &err), &err, want);
+    assert_null(map.data);
+    assert_input_error(os_read_file(&text, path, &err), &err, want);
+    assert_input_error(os_map_file(&map, folder, &err), &err, "is a folder");
+    assert_input_error(os_read_file(&text, folder, &err), &err, "is a folder");
+    assert_null(text.data);
+    free(path);
+}
+
+// ---- writing ---------------------------------------------------------------------------------------------------------
+
+static void a_file_appears_whole_at_commit(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    write_file(path, "before", 6);
+    Err err = {0};
+    OsWriter out;
+    assert_ok(os_writer_open(&out, path, &err), &err);
+    assert_ok(os_writer_write(&out, "after", 5, &err), &err);
+    assert_holds(path, "before");
+    assert_ok(os_writer_commit(&out, &err), &err);
+    os_writer_discard(&out);
+    assert_holds(path, "after");
+    assert_absent(temporary);
+    free(path);
+    free(temporary);
+}
+
+static void a_discarded_file_leaves_the_old_one(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    write_file(path, "before", 6);
+    Err err = {0};
+    OsWriter out;
+    assert_ok(os_writer_open(&out, path, &err), &err);
+    assert_ok(os_writer_write(&out, "after", 5, &err), &err);
+    os_writer_discard(&out);
+    os_writer_discard(&out);
+    assert_holds(path, "before");
+    assert_absent(temporary);
+    assert_int_equal(os_writer_write(&out, "x", 1, &err), -1); // closed: an error, not a crash
+    assert_int_equal(os_writer_commit(&out, &err), -1);
+    free(path);
+    free(temporary);
+}
+
+static void a_leftover_of_a_killed_run_is_overwritten(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    write_file(temporary, "half of something longer", 24);
+    Err err = {0};
+    assert_ok(os_write_file(path, "new", 3, &err), &err);
+    assert_holds(path, "new");
+    assert_absent(temporary);
+    free(path);
+    free(temporary);
+}
+
+static void refuses_names_that_cannot_be_written(void **state)
+{
+    (void)state;
+    Err err = {0};
+    OsWriter out;
+    char *path = path_in(folder, "no/such/folder");
+    assert_input_error(os_writer_open(&out, path, &err), &err, "cannot create: No such file or directory");
+    os_writer_discard(&out);
+    assert_input_error(os_writer_open(&out, folder, &err), &err, "is a folder");
+    assert_input_error(os_writer_open(&out, "", &err), &err, "empty");
+    free(path);
+}
+
+static void a_device_is_written_in_place(void **state)
+{
+    (void)state;
+    Err err = {0};
+    struct stat st;
+    assert_ok(os_write_file("/dev/null", "x", 1, &err), &err);
+    assert_int_equal(stat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    assert_absent("/dev/null.tmp");
+}
+
+static void a_full_disk_is_an_error_of_status_1(void **state)
+{
+    (void)state;
+    if (!os_is_file("/dev/full")) skip_because("this system has no /dev/full");
+    Err err = {0};
+    assert_failed_error(os_write_file("/dev/full", "x", 1, &err), &err, "No space left on device");
+    char *many = calloc(1, 1 << 20);
+    assert_failed_error(os_write_file("/dev/full", many, 1 << 20, &err), &err, "/dev/full: cannot write: No space left on device");
+    free(many);
+}
+
+// The limit on file sizes stands in for a disk that fills up: once while writing, once at the last flush.
+static void write_beyond_limit(size_t n)
+{
+    char *path = path_in(folder, "big"), *temporary = path_in(folder, "big.tmp"), *bytes = calloc(1, n);
+    write_file(path, "before", 6);
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 1000;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    Err err = {0};
+    int status = os_write_file(path, bytes, n, &err);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    assert_failed_error(status, &err, "big: cannot write: File too large");
+    assert_holds(path, "before");
+    assert_absent(temporary);
+    free(path);
+    free(temporary);
+    free(bytes);
+}
+
+static void a_failed_write_removes_the_temporary(void **state)
+{
+    (void)state;
+    write_beyond_limit(1 << 20);
+    write_beyond_limit(2000); // stays in the buffer until the commit
+}
+
+static void a_failed_rename_removes_the_temporary(void **state)
+{
+    (void)state;
+    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    Err err = {0};
+    OsWriter out;
+    assert_ok(os_writer_open(&out, path, &err), &err);
+    assert_ok(os_make_folders(path, &err), &err);
+    assert_failed_error(os_writer_commit(&out, &err), &err, "cannot rename");
+    assert_absent(temporary);
+    free(path);
+    free(temporary);
+}
+
+// ---- folders ---------------------------------------------------------------------------------------------------------
+
+static void lists_a_folder_by_bytes(void **state)
+{
+    (void)state;
+    const char *names[] = {"b", "a", "B", "10", "9", "\xC3\xA9", ".hidden"}, *want[] = {".hidden", "10", "9", "B", "a", "b", "\xC3\xA9"};
+    for (size_t i = 0; i < 7; i++) {
+        char *path = path_in(folder, names[i]);
+        write_file(path, "", 0);
+        free(path);
+    }
+    Err err = {0};
+    OsNames got;
+    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_int_equal(got.count, 7);
+    for (size_t i = 0; i < 7; i++) assert_string_equal(got.names[i], want[i]);
+    os_names_free(&got);
+    os_names_free(&got);
+}
+
+static void lists_many_and_no_names(void **state)
+{
+    (void)state;
+    Err err = {0};
+    OsNames got;
+    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_int_equal(got.count, 0);
+    os_names_free(&got);
+    for (int i = 0; i < 300; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "%04d", i);
+        char *path = path_in(folder, name);
+        write_file(path, "", 0);
+        free(path);
+    }
+    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_int_equal(got.count, 300);
+    assert_string_equal(got.names[299], "0299");
+    os_names_free(&got);
+    char *path = path_in(folder, "0000"), *absent = path_in(folder, "absent");
+    assert_input_error(os_list_folder(&got, path, &err), &err, "is a file; a folder was expected");
+    assert_input_error(os_list_folder(&got, absent, &err), &err, "absent: No such file or directory");
+    free(path);
+    free(absent);
+}
+
+static void makes_folders_like_mkdir_p(void **state)
+{
+    (void)state;
+    Err err = {0};
+    char *deep = path_in(folder, "a//b/c/"), *file = path_in(folder, "file"), *below = path_in(folder, "file/x");
+    assert_false(os_is_folder(deep));
+    assert_ok(os_make_folders(deep, &err), &err);
+    assert_true(os_is_folder(deep));
+    assert_false(os_is_file(deep));
+    assert_ok(os_make_folders(deep, &err), &err);
+    write_file(file, "", 0);
+    assert_true(os_is_file(file));
+    assert_false(os_is_folder(file));
+    assert_input_error(os_make_folders(file, &err), &err, "exists and is not a folder");
+    assert_input_error(os_make_folders(below, &err), &err, "file");
+    assert_input_error(os_make_folders("", &err), &err, "empty");
+    free(deep);
+    free(file);
+    free(below);
+}
+
+static void joins_with_one_separator(void **state)
+{
+    (void)state;
+    const char *cases[][3] = {{"run", "x", "run/x"}, {"run/", "x", "run/x"}, {"/", "x", "/x"}, {"", "x", "x"}};
+    Err err = {0};
+    for (size_t i = 0; i < 4; i++) {
+        char *path = os_join(&err, cases[i][0], cases[i][1]);
+        assert_string_equal(path, cases[i][2]);
+        mem_free(path);
+    }
+}
+
+// ---- child programs --------------------------------------------------------------------------------------------------
+
+static OsChild *start(const char *command)
+{
+    Err err = {0};
+    OsChild *child = os_child_start(command, &err);
+    if (!child) fail_msg("%s", err.text);
+    return child;
+}
+
+static int no_children(void) { return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD; }
+
+static void talks_line_by_line(void **state)
+{
+    (void)state;
+    OsChild *child = start("while read line; do echo \"<$line>\"; done; printf last");
+    Err err = {0};
+    Text line = {0};
+    for (int i = 0; i < 3; i++) {
+        assert_ok(os_child_write(child, "one\n", 4, 5, &err), &err);
+        assert_int_equal(os_child_read_line(child, &line, 5, &err), 1);
+        assert_string_equal(line.data, "<one>");
+    }
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    assert_true(no_children());
+    text_free(&line);
+}
+
+static void returns_empty_and_unended_lines_then_the_end(void **state)
+{
+    (void)state;
+    OsChild *child = start("printf 'a\\n\\nlast'");
+    Err err = {0};
+    Text line = {0};
+    const char *want[] = {"a", "", "last"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(os_child_read_line(child, &line, 5, &err), 1);
+        assert_string_equal(line.data, want[i]);
+    }
+    for (int i = 0; i < 2; i++) assert_int_equal(os_child_read_line(child, &line, 5, &err), 0);
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    text_free(&line);
+}
+
+// 2 MB each way through pipes of 64 KB: a writer that does not read would block for ever.
+static void exchanges_more_than_the_pipes_hold(void **state)
+{
+    (void)state;
+    enum { LINES = 20000, WIDTH = 100 };
+    char *input = malloc(LINES * WIDTH);
+    for (int i = 0; i < LINES; i++) {
+        memset(input + i * WIDTH, 'a' + i % 26, WIDTH - 1);
+        input[i * WIDTH + WIDTH - 1] = '\n';
+    }
+    OsChild *child = start("cat");
+    Err err = {0};
+    Text output = {0};
+    assert_ok(os_child_exchange(child, input, LINES * WIDTH, LINES, &output, 10, &err), &err);
+    assert_int_equal(output.length, LINES * WIDTH);
+    assert_memory_equal(output.data, input, output.length);
+    assert_ok(os_child_exchange(child, "x\ny\n", 4, 2, &output, 10, &err), &err); // appends, and the child still listens
+    assert_int_equal(output.length, LINES * WIDTH + 4);
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    text_free(&output);
+
+    child = start("cat");
+    assert_ok(os_child_write(child, input, LINES * WIDTH, 10, &err), &err); // what it replies meanwhile is kept
+    Text line = {0};
+    for (int i = 0; i < LINES; i++) {
+        assert_int_equal(os_child_read_line(child, &line, 10, &err), 1);
+        assert_int_equal(line.length, WIDTH - 1);
+        assert_memory_equal(line.data, input + i * WIDTH, WIDTH - 1);
+    }
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    text_free(&line);
+    free(input);
+}
+
+static void keeps_lines_that_were_not_asked_for(void **state)
+{
+    (void)state;
+    OsChild *child = start("printf '1\\n2\\n3\\n4'");
+    Err err = {0};
+    Text output = {0}, line = {0};
+    assert_ok(os_child_exchange(child, "", 0, 2, &output, 5, &err), &err);
+    assert_string_equal(output.data, "1\n2\n");
+    assert_int_equal(os_child_read_line(child, &line, 5, &err), 1);
+    assert_string_equal(line.data, "3");
+    assert_ok(os_child_exchange(child, "", 0, 1, &output, 5, &err), &err);
+    assert_string_equal(output.data, "1\n2\n4\n");
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    text_free(&output);
+    text_free(&line);
+}
+
+static void names_how_a_program_died(void **state)
+{
+    (void)state;
+    const char *cases[][2] = {{"exit 3", "command \"exit 3\": exited with status 3"}, {"kill -9 $$", "was killed by signal 9"},
+        {"/no/such/program 2>/dev/null", "exited with status 127 (command not found)"}, {"sh -c 'kill -9 $$'; exit $?", "status 137, as after signal 9"}};
+    for (size_t i = 0; i < 4; i++) {
+        Err err = {0};
+        assert_failed_error(os_child_stop(start(cases[i][0]), 5, &err), &err, cases[i][1]);
+        Text output = {0};
+        OsChild *child = start(cases[i][0]);
+        assert_failed_error(os_child_exchange(child, "x\n", 2, 1, &output, 5, &err), &err, "ended after 0 of 1 lines (");
+        assert_non_null(strstr(err.text, strstr(cases[i][1], i == 1 ? "was" : "status")));
+        assert_int_equal(os_child_stop(child, 5, &err), -1);
+        text_free(&output);
+    }
+    assert_true(no_children());
+}
+
+static void a_reply_that_stops_short_is_counted(void **state)
+{
+    (void)state;
+    OsChild *child = start("printf '1\\n2\\n'; exit 4");
+    Err err = {0};
+    Text output = {0};
+    assert_failed_error(os_child_exchange(child, "", 0, 5, &output, 5, &err), &err, "ended after 2 of 5 lines (exited with status 4)");
+    assert_int_equal(os_child_stop(child, 5, &err), -1);
+    text_free(&output);
+}
+
+static volatile sig_atomic_t broken_pipes;
+static void count_broken_pipe(int number)
+{
+    (void)number;
+    broken_pipes++;
+}
+
+static void a_program_that_does_not_read_raises_no_signal(void **state)
+{
+    (void)state;
+    void (*dispositions[])(int) = {SIG_DFL, count_broken_pipe, SIG_IGN};
+    char *many = calloc(1, 1 << 20);
+    for (size_t i = 0; i < 3; i++) {
+        struct sigaction action = {0}, after;
+        action.sa_handler = dispositions[i];
+        sigaction(SIGPIPE, &action, NULL);
+        Err err = {0};
+        OsChild *child = start("exit 5");
+        assert_failed_error(os_child_write(child, many, 1 << 20, 5, &err), &err, "stopped reading its input (exited with status 5)");
+        assert_int_equal(os_child_stop(child, 5, &err), -1);
+        sigset_t blocked, pending;
+        sigprocmask(SIG_BLOCK, NULL, &blocked);
+        sigpending(&pending);
+        assert_int_equal(sigismember(&blocked, SIGPIPE), 0);
+        assert_int_equal(sigismember(&pending, SIGPIPE), 0);
+        sigaction(SIGPIPE, NULL, &after);
+        assert_true(after.sa_handler == dispositions[i]);
+    }
+    assert_int_equal(broken_pipes, 0);
+    signal(SIGPIPE, SIG_DFL);
+    free(many);
+}
+
+static void a_child_gets_the_usual_sigpipe(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); // must not be inherited: `yes | head` relies on it
+    Err err = {0};
+    Text line = {0};
+    OsChild *child = start("sh -c 'kill -13 $$'; echo $?");
+    assert_int_equal(os_child_read_line(child, &line, 5, &err), 1);
+    assert_string_equal(line.data, "141");
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    signal(SIGPIPE, SIG_DFL);
+    text_free(&line);
+}
+
+static void a_silent_program_is_killed_with_what_it_started(void **state)
+{
+    (void)state;
+    char *pids = path_in(folder, "pids"), command[600];
+    snprintf(command, sizeof command, "sleep 100 & echo $! > '%s'; sleep 100", pids);
+    OsChild *child = start(command);
+    Err err = {0};
+    Text output = {0};
+    double before = os_now_s();
+    assert_failed_error(os_child_exchange(child, "x\n", 2, 1, &output, 0.3, &err), &err, "no reply within 0.3 s");
+    assert_true(os_now_s() - before < 3);
+    char *text = read_file(pids, NULL);
+    pid_t grandchild = (pid_t)atol(text);
+    assert_true(grandchild > 1);
+    bool gone = false;
+    for (int i = 0; i < 300 && !gone; i++) { // init may take a moment to collect it
+        char name[60], line[200] = "";
+        snprintf(name, sizeof name, "/proc/%ld/stat", (long)grandchild);
+        FILE *stat_file = fopen(name, "r");
+        gone = kill(grandchild, 0) != 0 || (stat_file && fgets(line, sizeof line, stat_file) && strstr(line, ") Z"));
+        if (stat_file) fclose(stat_file);
+        usleep(10000);
+    }
+    assert_true(gone);
+    assert_failed_error(os_child_stop(child, 5, &err), &err, "was killed by signal 9");
+    assert_true(no_children());
+    text_free(&output);
+    free(text);
+    free(pids);
+}
+
+static void the_limit_is_for_each_line(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Text output = {0};
+    OsChild *child = start("for i in 1 2 3 4 5; do sleep 0.2; echo $i; done");
+    assert_ok(os_child_exchange(child, "", 0, 5, &output, 0.7, &err), &err);
+    assert_string_equal(output.data, "1\n2\n3\n4\n5\n");
+    assert_ok(os_child_stop(child, 5, &err), &err);
+    child = start("while :; do printf .; sleep 0.05; done"); // moves bytes for ever, and never ends a line
+    assert_failed_error(os_child_read_line(child, &output, 0.4, &err), &err, "no reply within 0.4 s");
+    assert_int_equal(os_child_stop(child, 5, &err), -1);
+    text_free(&output);
+}
+
+static void a_line_without_end_does_not_fill_the_memory(void **state)
+{
+    (void)state;
+    OsChild *child = start("tr '\\0' x < /dev/zero");
+    Err err = {0};
+    Text line = {0};
+    assert_failed_error(os_child_read_line(child, &line, 20, &err), &err, "wrote more than 64 MB");
+    assert_int_equal(os_child_stop(child, 0.5, &err), -1);
+    text_free(&line);
+}
+
+static void a_program_that_reads_nothing_times_out(void **state)
+{
+    (void)state;
+    OsChild *child = start("exec sleep 100");
+    char *many = calloc(1, 1 << 20);
+    Err err = {0};
+    assert_failed_error(os_child_write(child, many, 1 << 20, 0.3, &err), &err, "did not read its input within 0.3 s");
+    assert_int_equal(os_child_stop(child, 5, &err), -1);
+    free(many);
+}
+
+static void stopping_waits_drains_and_kills(void **state)
+{
+    (void)state;
+    Err err = {0};
+    assert_ok(os_child_stop(NULL, 5, &err), &err);
+    assert_ok(os_child_stop(start("cat > /dev/null; sleep 0.2"), 5, &err), &err);
+    assert_ok(os_child_stop(start("head -c 1000000 /dev/zero"), 5, &err), &err); // more than the pipe holds
+    assert_ok(os_child_stop(start("exec >&-; cat > /dev/null"), -1, &err), &err);
+    double before = os_now_s();
+    assert_failed_error(os_child_stop(start("exec sleep 100"), 0.3, &err), &err, "did not end after its input was closed within 0.3 s");
+    assert_true(os_now_s() - before < 3);
+    assert_true(no_children());
+}
+
+// Otherwise the first would never see the end of its input while the second lives.
+static void children_do_not_hold_each_others_pipes(void **state)
+{
+    (void)state;
+    OsChild *first = start("cat"), *second = start("cat");
+    Err err = {0};
+    assert_ok(os_child_stop(first, 5, &err), &err);
+    assert_ok(os_child_stop(second, 5, &err), &err);
+}
+
+static void leaves_no_descriptor_open(void **state)
+{
+    (void)state;
+    Err err = {0};
+    int before = dup(0);
+    close(before);
+    for (int i = 0; i < 5; i++) {
+        OsMap map;
+        OsNames names;
+        OsChild *child = start("exec cat");
+        assert_ok(os_child_stop(child, 5, &err), &err);
+        child = start("exec sleep 100");
+        Text line = {0};
+        assert_int_equal(os_child_read_line(child, &line, 0.02, &err), -1);
+        assert_int_equal(os_child_stop(child, 5, &err), -1);
+        char *path = path_in(folder, "f");
+        assert_ok(os_write_file(path, "x", 1, &err), &err);
+        assert_ok(os_map_file(&map, path, &err), &err);
+        os_unmap(&map);
+        assert_ok(os_list_folder(&names, folder, &err), &err);
+        os_names_free(&names);
+        free(path);
+    }
+    int after = dup(0);
+    close(after);
+    assert_int_equal(after, before);
+}
+
+// ---- the machine -----------------------------------------------------------------------------------------------------
+
+static void tells_what_the_machine_is(void **state)
+{
+    (void)state;
+    Err err = {0};
+    double before = os_now_s();
+    usleep(20000);
+    double passed = os_now_s() - before;
+    assert_true(passed >= 0.02 && passed < 2);
+    assert_true(os_cpu_count() >= 1 && os_cpu_count() < 100000);
+    char *name = os_cpu_name(&err), *path = path_in(folder, "f");
+    assert_true(name && *name);
+    mem_free(name);
+    FILE *file = fopen(path, "w");
+    assert_false(os_is_terminal(file));
+    fclose(file);
+    free(path);
+}
+
+static void peak_memory_counts_what_was_touched(void **state)
+{
+    (void)state;
+    enum { BYTES = 40000000 };
+    double before = os_peak_memory_mb();
+    char *block = malloc(BYTES);
+    assert_non_null(block);
+    for (size_t i = 0; i < BYTES; i += 1024) ((volatile char *)block)[i] = 1;
+    double after = os_peak_memory_mb();
+    free(block);
+    assert_true(before > 0.1 && after >= 40 && after < before + 200);
+}
+
+int main(void)
+{
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, drop_folder)
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(maps_and_reads_the_same_bytes),
+        IN_FOLDER(an_empty_file_has_data_and_no_size),
+        IN_FOLDER(reads_what_cannot_be_mapped),
+        IN_FOLDER(names_a_missing_file_and_a_folder),
+        IN_FOLDER(a_file_appears_whole_at_commit),
+        IN_FOLDER(a_discarded_file_leaves_the_old_one),
+        IN_FOLDER(a_leftover_of_a_killed_run_is_overwritten),
+        IN_FOLDER(refuses_names_that_cannot_be_written),
+        cmocka_unit_test(a_device_is_written_in_place),
+        cmocka_unit_test(a_full_disk_is_an_error_of_status_1),
+        IN_FOLDER(a_failed_write_removes_the_temporary),
+        IN_FOLDER(a_failed_rename_removes_the_temporary),
+        IN_FOLDER(lists_a_folder_by_bytes),
+        IN_FOLDER(lists_many_and_no_names),
+        IN_FOLDER(makes_folders_like_mkdir_p),
+        cmocka_unit_test(joins_with_one_separator),
+        cmocka_unit_test(talks_line_by_line),
+        cmocka_unit_test(returns_empty_and_unended_lines_then_the_end),
+        cmocka_unit_test(exchanges_more_than_the_pipes_hold),
+        cmocka_unit_test(keeps_lines_that_were_not_asked_for),
+        cmocka_unit_test(names_how_a_program_died),
+        cmocka_unit_test(a_reply_that_stops_short_is_counted),
+        cmocka_unit_test(a_program_that_does_not_read_raises_no_signal),
+        cmocka_unit_test(a_child_gets_the_usual_sigpipe),
+        IN_FOLDER(a_silent_program_is_killed_with_what_it_started),
+        cmocka_unit_test(the_limit_is_for_each_line),
+        cmocka_unit_test(a_line_without_end_does_not_fill_the_memory),
+        cmocka_unit_test(a_program_that_reads_nothing_times_out),
+        cmocka_unit_test(stopping_waits_drains_and_kills),
+        cmocka_unit_test(children_do_not_hold_each_others_pipes),
+        IN_FOLDER(leaves_no_descriptor_open),
+        IN_FOLDER(tells_what_the_machine_is),
+        cmocka_unit_test(peak_memory_counts_what_was_touched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
