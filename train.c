@@ -100,6 +100,12 @@ void trainer_free(Trainer *trainer)
     *trainer = (Trainer){0};
 }
 
+static void *renew(void *old, size_t n, size_t size, Err *err)
+{
+    mem_free(old);
+    return mem_new(err, n, size);
+}
+
 // Room for a step of these examples; grows only, so that the step itself allocates nothing.
 static int reserve(Trainer *t, const Example *examples, size_t n, Err *err)
 {
@@ -117,20 +123,18 @@ static int reserve(Trainer *t, const Example *examples, size_t n, Err *err)
         if (workspace_init(&t->ws, t->model, t->cx, longest, most, true, err)) return -1;
         if (loss_scratch_init(&t->scratch, t->model, t->cx, longest, err)) return -1;
     }
-    if (rows > t->step_rows || n > t->step_rows) {
-        size_t room = (rows > n ? rows : n) * 5 / 4;
-        void **lists[] = {(void **)&t->lookup_ids, (void **)&t->target_row, (void **)&t->target_id, (void **)&t->target_scale, (void **)&t->logprob};
-        t->step_rows = 0;
-        mem_free(t->lookup);
-        size_t floats;
-        if (!size_multiply(room, D, &floats)) return err_failed(err, "out of memory: a step of %zu tokens", room);
-        if (!(t->lookup = mem_new(err, floats, sizeof(float)))) return -1;
-        for (size_t i = 0; i < 5; i++) {
-            mem_free(*lists[i]);
-            if (!(*lists[i] = mem_new(err, room, 4))) return -1; // all are 32-bit
-        }
-        t->step_rows = room;
-    }
+    size_t room = (rows > n ? rows : n) * 5 / 4, floats;
+    if (rows <= t->step_rows && n <= t->step_rows) return 0;
+    t->step_rows = 0;
+    if (!size_multiply(room, D, &floats)) return err_failed(err, "out of memory: a step of %zu tokens", room);
+    t->lookup = renew(t->lookup, floats, sizeof *t->lookup, err);
+    t->lookup_ids = renew(t->lookup_ids, room, sizeof *t->lookup_ids, err);
+    t->target_row = renew(t->target_row, room, sizeof *t->target_row, err);
+    t->target_id = renew(t->target_id, room, sizeof *t->target_id, err);
+    t->target_scale = renew(t->target_scale, room, sizeof *t->target_scale, err);
+    t->logprob = renew(t->logprob, room, sizeof *t->logprob, err);
+    if (!t->lookup || !t->lookup_ids || !t->target_row || !t->target_id || !t->target_scale || !t->logprob) return -1;
+    t->step_rows = room;
     return 0;
 }
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+/* trace.c - raft trace forward | step: intermediates, gradients and updated parameters as safetensors. */
+#include "commands/commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/training.h"
+#include "files/checkpoint.h"
+#include "study/trace.h"
+
+static int need_output(const CommandContext *cx, Err *err)
+{
+    return cx->options.output ? 0 : err_input(err, "trace %s: -o OUT.safetensors is missing", cx->words[0]);
+}
+
+static int run_forward(CommandContext *cx, const Model *model, Err *err)
+{
+    TokenList ids = {0};
+    if (!cx->options.ids) return err_input(err, "trace forward: --ids 5,7,9 is missing");
+    int status = parse_ids(&ids, cx->options.ids, err);
+    if (!status) status = trace_forward(model, &cx->compute, ids.ids, ids.length, cx->options.output, err);
+    tokens_free(&ids);
+    return status;
+}
+
+static int run_step(CommandContext *cx, Model *model, Err *err)
+{
+    TraceBatch batch;
+    TrainOptions options;
+    if (!cx->options.batch_file) return err_input(err, "trace step: --batch BATCH.safetensors is missing (input_ids and labels, both [B,T])");
+    if (train_options(&options, &cx->options, err) || trace_batch_read(&batch, cx->options.batch_file, err)) return -1;
+    options.schedule = SCHEDULE_CONSTANT; // a trace compares the update rule: the learning rate is the one given
+    options.warmup = 0;
+    int status = trace_step(model, &cx->compute, &batch, &options, cx->options.steps, cx->options.output, err);
+    trace_batch_free(&batch);
+    return status;
+}
+
+static int run(CommandContext *cx, Err *err)
+{
+    const char *what = cx->word_count ? cx->words[0] : "";
+    if (strcmp(what, "forward") && strcmp(what, "step")) return err_input(err, "trace: expected \"forward\" or \"step\", found \"%s\"", what);
+    if (cx->word_count != 2) return err_input(err, "trace %s: expected one checkpoint folder, found %zu", what, cx->word_count - 1);
+    Model model;
+    if (need_output(cx, err) || checkpoint_load(&model, cx->words[1], err)) return -1;
+    int status = strcmp(what, "forward") ? run_step(cx, &model, err) : run_forward(cx, &model, err);
+    model_free(&model);
+    return status;
+}
+
+const Command command_trace = {
+    .name = "trace",
+    .operands = "forward|step CKPT",
+    .summary = "every intermediate of a pass, or gradients and updates of training steps",
+    .groups = OPT_COMMON | OPT_TRACE,
+    .help = "trace forward CKPT --ids 5,7,9 -o OUT.safetensors writes embedding, layers.N.*, norm and logits [1,T,V].\n"
+            "trace step CKPT --batch B.safetensors --steps 3 -o OUT.safetensors reads input_ids and labels [B,T] (unshifted, -100 = not\n"
+            "counted) and writes logits, loss, grad_norm (before clipping), grad.NAME of the first step and after.NAME of the last.",
+    .needs_compute = true,
+    .run = run,
+};

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/* training.c - options turned into what the modules take. */
+#include "commands/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int train_options(TrainOptions *how, const Options *o, Err *err)
+{
+    *how = train_defaults();
+    how->lr = o->lr;
+    how->beta1 = o->beta1;
+    how->beta2 = o->beta2;
+    how->eps = o->eps;
+    how->weight_decay = o->weight_decay;
+    how->decay_all = o->decay_all;
+    how->clip = o->clip;
+    how->warmup = o->warmup;
+    how->final_lr = o->final_lr;
+    how->batch = o->batch;
+    how->epochs = o->epochs;
+    how->micro_rows = o->micro_rows;
+    how->steps = o->max_steps;
+    const char *name = o->schedule ? o->schedule : "cosine";
+    if (!strcmp(name, "constant")) how->schedule = SCHEDULE_CONSTANT;
+    else if (!strcmp(name, "linear")) how->schedule = SCHEDULE_LINEAR;
+    else if (!strcmp(name, "cosine")) how->schedule = SCHEDULE_COSINE;
+    else return err_input(err, "--schedule %s: expected constant, linear or cosine", name);
+    return 0;
+}
+
+int model_options(ModelConfig *c, const Options *o, size_t vocab, int64_t eos, Err *err)
+{
+    if (o->dim % o->heads) return err_input(err, "--dim %zu is not a multiple of --heads %zu", o->dim, o->heads);
+    *c = (ModelConfig){.vocab = vocab, .dim = o->dim, .layers = o->layers, .heads = o->heads, .kv_heads = o->kv_heads ? o->kv_heads : o->heads,
+        .head_dim = o->dim / o->heads, .ff = o->ff, .context = o->context, .rms_eps = o->rms_eps, .rope_theta = o->rope_theta,
+        .rope_factor = 1, .tied = !o->untied, .head = HEAD_LM, .bos = eos, .eos = eos, .pad = -1};
+    return model_check_config(c, "model options", err);
+}
+
+int parse_ids(TokenList *ids, const char *list, Err *err)
+{
+    for (const char *at = list;;) {
+        char *end = NULL;
+        unsigned long id = *at >= '0' && *at <= '9' ? strtoul(at, &end, 10) : UINT32_MAX;
+        if (!end || id >= UINT32_MAX || (*end != ',' && *end != '\0'))
+            return err_input(err, "--ids \"%s\": expected token ids separated by commas, at \"%.20s\"", list, at);
+        if (tokens_add(ids, err, (uint32_t)id)) return -1;
+        if (*end == '\0') return 0;
+        at = end + 1;
+    }
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+/* training.h - what the commands share: options to TrainOptions and ModelConfig, lists of ids, documents to examples.
+ *
+ *     TrainOptions how;
+ *     if (train_options(&how, &cx->options, err)) return -1;
+ */
+#ifndef RAFT_COMMANDS_TRAINING_H
+#define RAFT_COMMANDS_TRAINING_H
+
+#include "base/config.h"
+#include "model.h"
+#include "train.h"
+
+int train_options(TrainOptions *how, const Options *options, Err *err);
+// A fresh language model's configuration from --dim, --layers ...; the end-of-text token also begins nothing (bos == eos).
+int model_options(ModelConfig *config, const Options *options, size_t vocab, int64_t eos, Err *err);
+int parse_ids(TokenList *ids, const char *list, Err *err); // "5,7,9"
+
+#endif
