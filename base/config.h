@@ -8,9 +8,14 @@
  *     options.lr; settings.words[0]
  *     settings_free(&settings);
  *
- * Precedence, lowest first: the table's default, the command's defaults, the profile (profiles/NAME.conf, lines
- * "key = value"), the command line. A key may be given for one stage of a pipeline only: "reward.lr = 1e-4". An unknown
+ * Precedence, lowest first: the table's default, the command's defaults, the profile, the command line. A key may be given
+ * for one stage of a pipeline only, "reward.lr = 1e-4": it wins over "lr" from the same place, and "--lr" on the command line
+ * wins over both in a profile, so that nothing a user types is without effect. '-' and '_' are the same in a key. An unknown
  * option is an error that names the nearest known one; a value out of range names the range.
+ *
+ * A profile is a text file of lines "key = value"; '#' at the start of a line or after a blank opens a comment. A value in
+ * double quotes keeps its blanks and '#', and knows \n, \t, \" and \\. Keys of other commands are allowed there: one
+ * profile serves a whole pipeline. The table itself is base/options.c.
  */
 #ifndef RAFT_BASE_CONFIG_H
 #define RAFT_BASE_CONFIG_H
@@ -66,27 +71,43 @@ typedef struct {
 // Which options a command takes: groups of the table.
 enum {
     OPT_COMMON = 1 << 0, OPT_TEXT = 1 << 1, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5,
-    OPT_RANK = 1 << 6, OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_ALL = (1 << 10) - 1
+    OPT_RANK = 1 << 6, OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10, OPT_ALL = (1 << 11) - 1
 };
 
-typedef struct { char *stage, *key, *value, *where; } Assignment; // where: "--lr" or "profiles/x.conf:12"
+typedef enum { FROM_DEFAULTS, FROM_PROFILE, FROM_COMMAND_LINE } SettingSource;
+typedef struct OptionSpec OptionSpec; // a row of the table: base/options.h
 typedef struct {
-    Assignment *assignments;  // in order of precedence, later wins (lists: appended; a command line list replaces a profile's)
-    size_t count, capacity, command_line_from;
+    const OptionSpec *option;
+    SettingSource source;
+    char *stage, *value;      // stage NULL: for all
+} Assignment;
+typedef struct {
+    Assignment *assignments;  // in the order given
+    size_t count, capacity;
     const char **words;       // what is not an option, in order
     size_t word_count;
     unsigned groups;
+    int argc;                 // the command line as it was given
+    char **argv;
 } Settings;
 
 // defaults: "lr=1e-4 epochs=2" of the command, or NULL. argv without the program and command names. "-o" is --output;
-// "--" ends the options; "--name=value" and "--name value" are the same; a flag takes no value ("--json").
+// "--" ends the options; "--name=value" and "--name value" are the same; a flag takes no value ("--json", or "--json=false").
+// settings starts zeroed; texts stay owned by argv and settings, which must outlive every Options resolved from it.
 int settings_parse(Settings *settings, int argc, char **argv, unsigned groups, const char *defaults, Err *err);
 int settings_resolve(Options *options, const Settings *settings, const char *stage /* NULL: none */, Err *err);
 void settings_free(Settings *settings);
-int settings_write(Text *out, const Settings *settings, const char *stage, Err *err); // resolved, "key = value" lines in table order
-bool settings_given(const Settings *settings, const char *key);  // by a profile or on the command line
+// Resolved "key = value" lines in table order, a valid profile. Without a stage the settings of single stages follow as
+// "stage.key = value". What concerns one invocation only (profile, json, quiet, force) and texts not given are left out.
+int settings_write(Text *out, const Settings *settings, const char *stage, Err *err);
+// The same one by one; key may hold a stage. A list is visited once an item.
+typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err);
+int settings_visit(const Settings *settings, const char *stage, SettingVisitor visit, void *self, Err *err);
+bool settings_given(const Settings *settings, const char *key);  // by a profile or on the command line; "lr" or "pretrain.lr"
 int options_help(Text *out, unsigned groups, const char *defaults, Err *err); // name, default, unit or range, one line each
-// profiles/NAME.conf, NAME itself when it holds a slash, or the installed share folder; also finds data/FILE the same way.
+// FOLDER/NAME+SUFFIX here, else in the installed share folder; NAME itself when it holds a slash. Owned by the caller; not
+// found: NULL, and an error that lists what there is.
 char *find_data_file(const char *folder, const char *name, const char *suffix, Err *err);
+size_t text_distance(const char *a, const char *b); // edits between two names: for "did you mean"
 
 #endif

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+/* options.c - the table of options: what there is, its default, its range, its help. Knows nothing of parsing. */
+#include "base/options.h"
+
+#define FIELD(name) offsetof(Options, name)
+#define FLAG(name, field, groups, help) {name, OPTION_FLAG, groups, FIELD(field), NULL, 0, 0, "", help}
+#define SIZE(name, field, groups, fallback, least, most, unit, help) {name, OPTION_SIZE, groups, FIELD(field), fallback, least, most, unit, help}
+#define NUMBER(name, field, groups, fallback, least, most, unit, help) {name, OPTION_NUMBER, groups, FIELD(field), fallback, least, most, unit, help}
+#define TEXT(name, field, groups, fallback, unit, help) {name, OPTION_TEXT, groups, FIELD(field), fallback, 0, 0, unit, help}
+#define CHOICE(name, field, groups, fallback, choices, help) {name, OPTION_CHOICE, groups, FIELD(field), fallback, 0, 0, choices, help}
+#define LIST(name, field, groups, unit, help) {name, OPTION_LIST, groups, FIELD(field), NULL, 0, 0, unit, help}
+#define ANY OPTION_NO_LIMIT
+
+enum { OPTIMISER = OPT_TRAIN | OPT_TRACE }; // a traced step is a training step on a given batch
+
+const OptionSpec option_table[] = {
+    // every command
+    TEXT("profile", profile, OPT_COMMON, NULL, "NAME", "settings from profiles/NAME.conf, or from a file when it holds a slash"),
+    TEXT("output", output, OPT_COMMON, NULL, "PATH", "where the result goes (-o)"),
+    {"seed", OPTION_SEED, OPT_COMMON, FIELD(seed), "1", 0, 0, "", "of every random draw"},
+    SIZE("threads", threads, OPT_COMMON, "0", 0, 4096, "threads", "0: OMP_NUM_THREADS, else all cores; never changes a result"),
+    TEXT("isa", isa, OPT_COMMON, NULL, "NAME", "avx512, avx2, neon or plain (default: RAFT_ISA, else the best); never changes a result"),
+    TEXT("matmul", matmul, OPT_COMMON, NULL, "NAME", "own or blis (default: RAFT_MATMUL, else the build's); blis gives up the same-bits promise"),
+    FLAG("json", json, OPT_COMMON, "one JSON object on standard output instead of a table"),
+    FLAG("quiet", quiet, OPT_COMMON, "no progress on standard error"),
+    FLAG("force", force, OPT_COMMON, "replace a run or file that exists"),
+    // texts
+    TEXT("corpus", corpus, OPT_TEXT, NULL, "PATH", "texts: a folder (pos/ and neg/, or *.txt), a .txt, .jsonl or .grammar file"),
+    TEXT("test-corpus", test_corpus, OPT_TEXT, NULL, "PATH", "texts to measure on, never trained on"),
+    SIZE("corpus-size", corpus_size, OPT_TEXT, "4000", 1, ANY, "texts", "made from a .grammar file"),
+    SIZE("limit", limit, OPT_TEXT, "0", 0, ANY, "texts", "use only the first so many; 0: all"),
+    TEXT("tokenizer", tokenizer, OPT_TEXT | OPT_PROMPT | OPT_TOKENIZER, NULL, "FILE", "tokenizer.json"),
+    TEXT("prompts", prompts, OPT_TEXT, NULL, "FILE", "JSON lines with \"prompt\" (or \"text\")"),
+    TEXT("data", data, OPT_TEXT, NULL, "FILE", "JSON lines to train on"),
+    TEXT("jsonl", jsonl, OPT_TEXT | OPT_TOKENIZER, NULL, "FILE", "JSON lines to read"),
+    // one prompt
+    TEXT("prompt", prompt, OPT_PROMPT, NULL, "TEXT", "text to continue"),
+    TEXT("ids", ids, OPT_PROMPT | OPT_TRACE, NULL, "N,N,...", "token ids instead of text"),
+    // tokenizer
+    SIZE("vocab", vocab, OPT_TOKENIZER, "4096", 257, 16777216, "tokens", "size of the vocabulary, special tokens included"),
+    LIST("special", special, OPT_TOKENIZER, "TOKEN", "special token; the first one ends a text; repeat for more"),
+    FLAG("split-digits", split_digits, OPT_TOKENIZER, "each digit is a token of its own"),
+    // model
+    TEXT("init", init, OPT_MODEL, NULL, "CKPT", "start from this checkpoint; its sizes replace the options below"),
+    SIZE("dim", dim, OPT_MODEL, "256", 1, 65536, "", "width of the residual stream"),
+    SIZE("layers", layers, OPT_MODEL, "6", 1, 1024, "", "transformer blocks"),
+    SIZE("heads", heads, OPT_MODEL, "8", 1, 1024, "", "query heads; dim is a multiple of twice this"),
+    SIZE("kv-heads", kv_heads, OPT_MODEL, "0", 0, 1024, "", "key and value heads; 0: as many as query heads"),
+    SIZE("ff", ff, OPT_MODEL, "688", 1, 1048576, "", "width of the feed-forward layer"),
+    SIZE("context", context, OPT_MODEL, "512", 2, 1048576, "tokens", "longest sequence"),
+    FLAG("untied", untied, OPT_MODEL, "an output matrix of its own instead of the embedding"),
+    NUMBER("rope-theta", rope_theta, OPT_MODEL, "10000", 1, 1e12, "", "base of the rotary position frequencies"),
+    NUMBER("rms-eps", rms_eps, OPT_MODEL, "1e-5", OPTION_ABOVE_0, 1, "", "added to the mean square in RMSNorm"),
+    // training
+    NUMBER("lr", lr, OPTIMISER, "1e-3", 0, 100, "", "learning rate of AdamW"),
+    NUMBER("beta1", beta1, OPTIMISER, "0.9", 0, 0.99999, "", "decay of the mean of gradients"),
+    NUMBER("beta2", beta2, OPTIMISER, "0.95", 0, 0.99999, "", "decay of the mean of squared gradients"),
+    NUMBER("eps", eps, OPTIMISER, "1e-8", OPTION_ABOVE_0, 1, "", "added to the root of the mean square in AdamW"),
+    NUMBER("weight-decay", weight_decay, OPTIMISER, "0.1", 0, 100, "", "decoupled, on matrices"),
+    FLAG("decay-all", decay_all, OPTIMISER, "weight decay on norm weights too"),
+    NUMBER("clip", clip, OPTIMISER, "1", 0, 1e30, "", "largest norm of the gradient; 0: none"),
+    CHOICE("schedule", schedule, OPT_TRAIN, "cosine", "cosine|linear|constant", "of the learning rate after warm-up"),
+    NUMBER("warmup", warmup, OPT_TRAIN, "0.02", 0, 1, "of all steps", "during which the rate rises linearly"),
+    NUMBER("final-lr", final_lr, OPT_TRAIN, "0.1", 0, 1, "of lr", "at the end of cosine and linear"),
+    SIZE("batch", batch, OPT_TRAIN, "16", 1, 1048576, "examples", "a step"),
+    SIZE("epochs", epochs, OPT_TRAIN, "1", 1, 1023, "passes", "over the examples"),
+    SIZE("micro-rows", micro_rows, OPT_TRAIN, "2048", 1, 16777216, "tokens", "computed at once; changes memory, never a result"),
+    SIZE("max-steps", max_steps, OPT_TRAIN, "0", 0, ANY, "steps", "stop the schedule there; 0: all epochs"),
+    // sampling
+    SIZE("samples", samples, OPT_SAMPLE, "8", 1, 1048576, "answers", "K, to each prompt"),
+    SIZE("max-new", max_new, OPT_SAMPLE, "24", 1, 1048576, "tokens", "longest answer, end-of-text included"),
+    NUMBER("temperature", temperature, OPT_SAMPLE, "1", 0, 1e6, "", "divides the logits; 0: greedy, in generate only"),
+    SIZE("top-k", top_k, OPT_SAMPLE, "0", 0, ANY, "tokens", "draw from the k likeliest; 0: from all"),
+    NUMBER("top-p", top_p, OPT_SAMPLE, "1", OPTION_ABOVE_0, 1, "", "draw from the likeliest with this much probability; 1: from all"),
+    TEXT("stop", stop, OPT_SAMPLE, NULL, "TEXT", "ends an answer; the text is cut before it"),
+    SIZE("sample-batch", sample_batch, OPT_SAMPLE, "256", 1, 65536, "sequences", "decoded together; changes memory, never a result"),
+    SIZE("prompt-tokens", prompt_tokens, OPT_SAMPLE, "0", 0, 1048576, "tokens", "prompts cut from the start of texts; 0: whole texts"),
+    // ranking and rewards
+    LIST("reward", reward, OPT_RANK, "SPEC", "[WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; repeat for a sum"),
+    TEXT("gold", gold, OPT_RANK, NULL, "SPEC", "a reward that is measured and never optimised"),
+    CHOICE("mode", mode, OPT_RANK, "local", "local|global", "keep the best answer to each prompt, or the best of all answers"),
+    NUMBER("accept", accept, OPT_RANK, "0", 0, 1, "of answers", "kept by global ranking; 0: 1/K"),
+    NUMBER("kl-beta", kl_beta, OPT_RANK, "0", 0, 1e6, "per nat", "weight of log(p/p0) subtracted from the reward"),
+    NUMBER("timeout", timeout, OPT_RANK, "30", OPTION_ABOVE_0, 1e6, "seconds", "for a reward program's reply"),
+    // alignment
+    CHOICE("algo", algo, OPT_ALIGN, "raft", "raft|ppo", "how to align"),
+    LIST("expert", expert, OPT_ALIGN, "SOURCE", "answers from elsewhere compete too: a checkpoint or a JSONL file; repeat for more"),
+    TEXT("reference", reference, OPT_ALIGN, NULL, "CKPT", "p0, from which KL is measured (default: the starting checkpoint)"),
+    SIZE("iterations", iterations, OPT_ALIGN, "5", 1, 16383, "", "collect, rank, fine-tune: how often"),
+    SIZE("iteration", iteration, OPT_ALIGN, "0", 0, 16382, "", "which one a single step belongs to: decides its random draws"),
+    SIZE("stage-prompts", stage_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "b, of an iteration; 0: all"),
+    SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
+    FLAG("explain", explain, OPT_ALIGN, "show a prompt, its K answers, their rewards and the winner"),
+    // reward head
+    CHOICE("pooling", pooling, OPT_HEAD, "last", "last|mean", "what the head reads: the last token, or the mean over all"),
+    TEXT("pairs", pairs, OPT_HEAD, NULL, "FILE", "JSON lines prompt, chosen, rejected: train on preferences instead of labels"),
+    NUMBER("prefix-share", prefix_share, OPT_HEAD, "0.5", 0, 1, "of texts", "read as a prefix of random length"),
+    SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
+    SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
+    // traces; after training's "batch", so that the name means a file where OPT_TRACE is taken
+    TEXT("batch", batch_file, OPT_TRACE, NULL, "FILE", "safetensors with input_ids and labels (-100: not counted)"),
+    SIZE("steps", steps, OPT_TRACE, "1", 1, 1000000, "steps", "on this batch"),
+    {NULL, OPTION_FLAG, 0, 0, NULL, 0, 0, NULL, NULL},
+};
+
+const char *const stage_table[] = {
+    "tokenizer", "pretrain", "sft", "reward", "proxy", "gold", "align", "raft", "ppo", "collect", "rank", "finetune", "eval", "generate", NULL,
+};
