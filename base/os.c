@@ -2,10 +2,10 @@
 /* os.c - files, folders, clocks and what the machine tells of itself, on POSIX systems and on Windows. Child programs are in
  * process.c. Knows nothing of formats: bytes in, bytes out.
  */
-#if defined(__linux__)
-#define _GNU_SOURCE // sched_getaffinity, besides everything of POSIX
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 // sched_getaffinity, besides everything of POSIX
 #elif defined(__APPLE__)
-#define _DARWIN_C_SOURCE
+#define _DARWIN_C_SOURCE 1
 #endif
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64

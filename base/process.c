@@ -4,10 +4,10 @@
  *
  * Start at pump(), which moves all bytes; below it are the few calls that differ between POSIX and Windows.
  */
-#if defined(__linux__)
-#define _GNU_SOURCE
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
 #elif defined(__APPLE__)
-#define _DARWIN_C_SOURCE
+#define _DARWIN_C_SOURCE 1
 #endif
 
 #include "base/os.h"
