@@ -19,11 +19,11 @@ typedef enum { ST_F32, ST_F16, ST_BF16, ST_F64, ST_I64, ST_I32, ST_U8, ST_BOOL }
 typedef struct {
     char *name;
     StType type;
-    size_t dims, shape[8];
+    size_t dims, shape[8]; // at most 8 dimensions
     size_t count;        // product of the shape (1 for a scalar)
     const uint8_t *data; // in the mapped file, little-endian, perhaps unaligned
 } StTensor;
-typedef struct { OsMap map; char *path; StTensor *tensors; size_t count; } Safetensors;
+typedef struct { OsMap map; char *path; StTensor *tensors; size_t count; } Safetensors; // tensors sorted by the bytes of their names
 
 int safetensors_open(Safetensors *st, const char *path, Err *err);
 void safetensors_close(Safetensors *st);
@@ -34,7 +34,8 @@ int safetensors_read_i64(const Safetensors *st, const StTensor *t, int64_t *out,
 float float_from_half(uint16_t bits);
 float float_from_bfloat(uint16_t bits);
 
-// Writing: header keys sorted by bytes, tensors in the order of the sorted names, 8-byte aligned start; atomic.
+// Writing: header keys sorted by bytes; data with I64 before F32 (so that every tensor is aligned to its type), each in the
+// order of the names; the data starts at a multiple of 8; atomic. The same tensors give the same bytes in any order.
 typedef struct { const char *name; StType type; size_t dims, shape[8]; const void *data; } StOutput; // ST_F32 or ST_I64 (native arrays)
 int safetensors_write(const char *path, const StOutput *tensors, size_t count, Err *err);
 
