@@ -264,17 +264,18 @@ int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint
 {
     size_t unit = t->options.loss == LOSS_PAIRS ? 2 : 1, units = n / unit, batch = t->options.batch / unit;
     if (batch < 1) batch = 1;
-    size_t per_epoch = (units + batch - 1) / batch, steps = per_epoch * t->options.epochs, step = 0;
+    size_t per_epoch = (units + batch - 1) / batch;
     uint32_t *order = mem_new(err, units, sizeof *order);
     Example *chosen = order ? mem_new(err, batch * unit, sizeof *chosen) : NULL;
     int status = chosen ? 0 : -1;
     if (!status && !units) status = err_input(err, "nothing to train on");
-    if (!t->options.steps) t->options.steps = steps;
+    if (!t->options.steps) t->options.steps = per_epoch * t->options.epochs;
     *total = (StepStats){0};
     for (size_t epoch = 0; !status && epoch < t->options.epochs; epoch++) {
         double loss = 0;
+        size_t seen = 0;
         philox_shuffle(order, units, seed, STREAM_SHUFFLE_TRAIN, (uint32_t)(iteration * 1024 + epoch));
-        for (size_t at = 0; !status && at < units && step < t->options.steps; at += batch, step++) {
+        for (size_t at = 0; !status && at < units && t->step < t->options.steps; at += batch) {
             size_t count = units - at < batch ? units - at : batch;
             for (size_t i = 0; i < count; i++)
                 for (size_t j = 0; j < unit; j++) chosen[i * unit + j] = examples[order[at + i] * unit + j];
@@ -282,13 +283,14 @@ int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint
             status = trainer_step(t, chosen, count * unit, &stats, err);
             if (status) break;
             loss += stats.loss * (double)count;
+            seen += count;
             total->tokens += stats.tokens;
             total->targets += stats.targets;
             total->grad_norm = stats.grad_norm;
             total->lr = stats.lr;
-            if (progress && progress(self, step + 1, t->options.steps, &stats)) status = err_failed(err, "stopped at step %zu", step + 1);
+            if (progress && progress(self, t->step, t->options.steps, &stats)) status = err_failed(err, "stopped at step %zu", t->step);
         }
-        total->loss = loss / (double)units;
+        if (seen) total->loss = loss / (double)seen;
     }
     mem_free(order);
     mem_free(chosen);
