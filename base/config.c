@@ -424,6 +424,7 @@ static int visit_option(const Settings *settings, const OptionSpec *o, const cha
 
 int settings_visit(const Settings *settings, const char *stage, SettingVisitor visit, void *self, Err *err)
 {
+    if (stage) stage = find_stage(stage);
     for (const OptionSpec *o = option_table; o->name; o++)
         if (is_recorded(o, settings->groups) && visit_option(settings, o, stage, "", visit, self, err)) return -1;
     for (size_t s = 0; !stage && stage_table[s]; s++)

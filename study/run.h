@@ -2,7 +2,7 @@
 /* run.h - a run directory: settings, provenance, metrics, candidates, checkpoints; each file whole or absent.
  *
  *     Run run;
- *     if (run_open(&run, "runs/x", "align", settings, &cx, &err)) return -1;     // settings.conf, provenance.json
+ *     if (run_open(&run, "runs/x", "align", &settings, &options, &cx, &err)) return -1;   // settings.conf, provenance.json
  *     run_metrics(&run, json_pack("{s:i}", "iteration", 0), &err);               // a line of metrics.jsonl
  *     run_timing(&run, "collect", seconds, tokens, &err);                         // a line of timing.jsonl
  *     char *path = run_path(&run, "iter_000/candidates.jsonl", &err);             // folders made
@@ -24,12 +24,14 @@ typedef struct {
     json_t *provenance;
 } Run;
 
-// Makes the folder; one that already holds a run of this command is an error unless force (then its files are replaced).
+// Makes the folder; one that already holds a run or a checkpoint is an error (status 2) unless --force: then its settings,
+// provenance, metrics, timing and iter_* files are removed first, and a checkpoint in it is replaced when the new one is saved.
 int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
 int run_record(Run *run, const char *key, json_t *value, Err *err);  // into provenance.json; steals value
+int run_record_hash(Run *run, const char *key, uint64_t hash, Err *err); // as 16 hexadecimal digits
 int run_metrics(Run *run, json_t *line, Err *err);                   // steals line
 int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err);
 char *run_path(const Run *run, const char *name, Err *err);          // owned by the caller; parent folders exist afterwards
-void run_close(Run *run);
+void run_close(Run *run);                                            // safe on a zeroed run
 
 #endif
