@@ -18,7 +18,7 @@
 enum { REWARDS_MAX = 8 };
 
 typedef struct { char *id, *text; size_t text_length; TokenList ids; } Prompt; // ids empty until tokenized
-typedef struct { Prompt *items; size_t count, capacity; } PromptList;
+typedef struct { Prompt *items; size_t count, capacity, repaired; } PromptList; // repaired: invalid UTF-8 sequences, now U+FFFD
 int prompts_read(PromptList *list, const char *path, Err *err); // lines with "prompt" (or "text"), optionally "id", "prompt_tokens"
 int prompts_add(PromptList *list, const char *id, const char *text, size_t length, Err *err);
 int prompts_write(const PromptList *list, const char *path, Err *err);

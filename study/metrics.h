@@ -5,7 +5,9 @@
  *     Measure d = metric_distinct(samples, count, 2, seed, &err);
  *
  * Intervals: mean: +-1.96 standard errors; rate: Wilson's score interval; perplexity: exp of the interval of the mean token
- * loss, by text; distinct-n: percentile bootstrap over samples (STREAM_BOOTSTRAP, 200 draws). Sums in double, in index order.
+ * loss, by text; distinct-n and unique-n: bootstrap over samples (STREAM_BOOTSTRAP, 200 draws), its percentiles moved so that
+ * the draws' mean lies on the estimate: a draw repeats samples and so always holds fewer types. Sums in double, in index
+ * order. Nothing to measure gives n == 0.
  */
 #ifndef RAFT_STUDY_METRICS_H
 #define RAFT_STUDY_METRICS_H
@@ -16,6 +18,8 @@ typedef struct { double mean, lo, hi; size_t n; } Measure;
 
 Measure metric_mean(const float *values, size_t n);
 Measure metric_rate(size_t hits, size_t n);
+// sum value / sum weight over samples (KL per token); the interval by the delta method over samples (ratio estimator).
+Measure metric_ratio(const float *value, const size_t *weight, size_t n);
 // exp(-sum logprob / sum tokens) over texts; the interval by the delta method over texts (ratio estimator).
 Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n);
 // Token n-grams within samples: distinct types / all n-grams, every sample cut to `cut` tokens (0: the whole) so that arms compare.
