@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+/* learning.h - what commands that learn from texts share: reading a corpus, its tokenizer's end of text, watching a training.
+ *
+ *     Corpus corpus = {0};
+ *     if (read_texts(&corpus, options->corpus, options, err)) return -1;
+ *     TrainWatch watch;
+ *     watch_start(&watch, &run, "pretrain", options->quiet, err);
+ *     if (train_run(&trainer, examples, n, seed, 0, watch_progress, &watch, &total, err)) return -1;
+ *     if (watch_finish(&watch, &total, err)) return -1;
+ */
+#ifndef RAFT_COMMANDS_LEARNING_H
+#define RAFT_COMMANDS_LEARNING_H
+
+#include "base/config.h"
+#include "files/corpus.h"
+#include "study/progress.h"
+#include "study/run.h"
+#include "tokenizer.h"
+#include "train.h"
+
+// corpus_read, and for a .grammar file --corpus-size reviews made from it with --seed; then the first --limit texts only.
+int read_texts(Corpus *corpus, const char *path, const Options *options, Err *err);
+int64_t end_of_text(const Tokenizer *tk); // "<|endoftext|>", "</s>" and the like, else the first special token; -1: none
+
+// A TrainProgress that draws the bar and, with a run, writes about fifty lines of training curve to metrics.jsonl.
+typedef struct { Progress bar; Run *run; const char *stage; size_t tokens; double seconds; Err *err; } TrainWatch;
+void watch_start(TrainWatch *watch, Run *run /* NULL: none */, const char *stage, bool quiet, Err *err);
+int watch_progress(void *watch, size_t step, size_t steps, const StepStats *stats);
+int watch_finish(TrainWatch *watch, const StepStats *total, Err *err); // the stage's line, and one in timing.jsonl
+
+int print_json(json_t *value, Err *err); // one line on standard output; steals value
+
+#endif
