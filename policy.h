@@ -19,14 +19,17 @@ typedef struct {
     SampleOptions sample;
     TrainOptions train;         // AdamW and schedule start afresh each stage
     uint64_t seed;
-    const char *const *experts; // "answers.jsonl" (lines: prompt_id or prompt, text) or a checkpoint folder
+    /* Other experts: "answers.jsonl" (lines: prompt_id or prompt, text), whose text is tokenized as it stands, so that one that
+     * ends says so ("...<|endoftext|>"); or a checkpoint folder with the policy's tokenizer, which gives K answers, expert e
+     * drawing as candidates (e+1)*K, (e+1)*K + 1, ... */
+    const char *const *experts;
     size_t expert_count;
 } PolicyOptions;
 
 typedef struct Expert Expert;
 typedef struct {
     Model *model;
-    const Model *reference;     // p0; may be NULL: then ref_logprob equals logprob only at the start, so it is required with beta > 0
+    const Model *reference;     // p0; may be `model` itself: then every log ratio is zero and p0 is not evaluated
     const Tokenizer *tokenizer;
     const PromptList *prompts;  // tokenized
     const Compute *cx;
@@ -46,6 +49,8 @@ Generator policy_generator(Policy *policy);
 int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, size_t context, size_t max_new, Err *err); // too long: status 2, named
 // The steps behind the generator, also used by the commands that work on files.
 int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
+// A sample as raft.c sees it; `prompt` is its prompt's index among all.
+Candidate policy_candidate(Sample *sample, size_t prompt);
 int policy_finetune(Policy *policy, const SampleList *samples /* the selected ones are used */, size_t iteration, Err *err);
 
 #endif
