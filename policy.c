@@ -222,7 +222,7 @@ static void stage_free(Stage *stage)
     mem_free(stage->drawn);
 }
 
-static int stage_draw(Stage *stage, const Policy *policy, const size_t *prompts, size_t iteration, Err *err)
+static int stage_draw(Stage *stage, Policy *policy, const size_t *prompts, size_t iteration, Err *err)
 {
     size_t b = stage->b, K = stage->K, answers;
     if (!size_multiply(b, K, &answers)) return err_failed(err, "out of memory: %zu answers to each of %zu prompts", K, b);
@@ -239,12 +239,15 @@ static int stage_draw(Stage *stage, const Policy *policy, const size_t *prompts,
         how.samples = K;
         how.first_sample = source * K;
         how.seed = policy->options.seed;
-        how.stream = STREAM_SAMPLE;
         how.iteration = (uint32_t)iteration;
+        double started = os_now_s();
         if (!(stage->drawn[source] = mem_new(err, answers, sizeof **stage->drawn))) status = -1;
         else status = sample_generate(stage->drawn[source], model, policy->cx, policy->tokenizer, list, b, &how, policy->sample_progress,
             policy->progress_self, err);
+        if (!source) policy->sample_seconds = os_now_s() - started;
     }
+    policy->sampled_tokens = 0;
+    for (size_t i = 0; i < answers && !status; i++) policy->sampled_tokens += stage->drawn[0][i].length;
     mem_free(list);
     return status;
 }
@@ -354,7 +357,7 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
 {
     Stage stage = {.sources = 1 + policy->options.expert_count, .b = b, .K = K};
     assert(!out->count);
-    if (policy->options.sample.temperature == 0)
+    if (policy->options.sample.temperature == 0 && policy->options.sample.stream == STREAM_SAMPLE)
         return err_input(err, "--temperature must be above 0 to collect: greedy answers to a prompt are all the same");
     if (b > UINT32_MAX || iteration >> 24) return err_input(err, "more than 2^32 prompts or 2^24 iterations: they are counters of the random generator");
     int status = stage_draw(&stage, policy, prompts, iteration, err);
@@ -400,8 +403,10 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
     if (!status) status = examples_init(&list, selected, count, err);
     if (!status) status = trainer_init(&trainer, policy->model, policy->cx, &policy->options.train, err);
     if (!status) {
+        double started = os_now_s();
         status = train_run(&trainer, list.examples, count, policy->options.seed, (uint32_t)iteration, policy->train_progress,
             policy->progress_self, &policy->last, err);
+        policy->train_seconds = os_now_s() - started;
         trainer_free(&trainer);
     }
     examples_free(&list);

@@ -39,6 +39,8 @@ typedef struct {
     TrainProgress train_progress;    // may be NULL
     void *progress_self;
     StepStats last;             // of the last fine-tuning
+    double sample_seconds, train_seconds; // wall clock of the last sampling by the policy and of the last fine-tuning: for
+    size_t sampled_tokens;                // timing.jsonl and people, never for metrics.jsonl
 } Policy;
 
 int policy_init(Policy *policy, Model *model, const Model *reference, const Tokenizer *tokenizer, const PromptList *prompts,

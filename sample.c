@@ -14,6 +14,9 @@
 
 #ifdef _OPENMP
 #include <omp.h>
+#define OMP(directive) _Pragma(#directive)
+#else
+#define OMP(directive)
 #endif
 
 #include "files/unicode.h"
@@ -223,14 +226,14 @@ static void choose_token(const Sampler *s, Choice *choice, float *logits, Choice
 static void choose_chunk(Sampler *s, size_t first, size_t end)
 {
     size_t vocab = s->model->config.vocab;
-#pragma omp parallel num_threads((int)s->cx->threads) if (end - first > 1)
+    OMP(omp parallel num_threads((int)s->cx->threads) if (end - first > 1))
     {
         size_t thread = 0;
 #ifdef _OPENMP
         thread = (size_t)omp_get_thread_num();
 #endif
         fp_strict();
-#pragma omp for schedule(dynamic)
+        OMP(omp for schedule(dynamic))
         for (size_t i = first; i < end; i++)
             choose_token(s, s->choices + i, s->logits + s->choices[i].logits_row * vocab, s->choosers + thread);
     }

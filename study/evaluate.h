@@ -2,7 +2,7 @@
 /* evaluate.h - how good a model is: answers to fixed prompts, scored; perplexity of human text; diversity; KL to p0.
  *
  *     EvaluateOptions how = {.tokenizer = &tk, .prompts = &prompts, .rewards = &rewards, .reference = &p0,
- *                            .held_out = examples, .held_out_count = n, .sample = sample_defaults(), .seed = 1};
+ *                            .held_out = examples, .held_out_count = n, .sample = sample_defaults(), .seed = 1};  // sample.eos!
  *     Evaluation e;
  *     if (evaluate(&e, NULL, &model, &cx, &how, &err)) return -1;
  *     run_metrics(&run, evaluation_json(&e, &err), &err);
@@ -29,7 +29,9 @@ typedef struct {
     const Model *reference;     // p0; NULL: no KL
     const Example *held_out;    // human text for perplexity; NULL: none
     size_t held_out_count;
-    SampleOptions sample;       // K, temperature, max_new, ...; stream, iteration and seed are set here
+    SampleOptions sample;       // K, temperature, max_new, ...; stream, iteration and seed are set by evaluate
+    SampleProgress progress;    // may be NULL
+    void *progress_self;
     uint64_t seed;              // of the answers and of the bootstrap
     bool best_of;               // best-of-K: of each prompt's K answers only the one with the highest reward counts
     size_t cut;                 // n-gram measures read at most so many tokens of an answer; 0: all

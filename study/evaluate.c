@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+/* evaluate.c - a model's answers to fixed prompts and what they are worth. Start reading at evaluate.
+ *
+ * Knows nothing of runs or commands. The table `measures` names every measure once: JSON follows it.
+ */
+#include "study/evaluate.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "files/jsonl.h"
+#include "policy.h"
+#include "study/scoring.h"
+
+// ---- answers -------------------------------------------------------------------------------------------------------------------
+
+// Answers to the evaluation prompts are what RAFT would collect, drawn from a stream of their own.
+static int collect_answers(SampleList *answers, Evaluation *out, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts,
+    Err *err)
+{
+    PolicyOptions options = {.sample = how->sample, .seed = how->seed};
+    Policy policy;
+    Model *unchanged = (Model *)(uintptr_t)model; // a policy can learn, but it is not asked to here
+    options.sample.stream = STREAM_EVAL;
+    options.sample.first_sample = 0;
+    if (policy_init(&policy, unchanged, how->reference ? how->reference : model, how->tokenizer, how->prompts, cx, &options, err)) return -1;
+    policy.sample_progress = how->progress;
+    policy.progress_self = how->progress_self;
+    size_t *order = mem_new(err, prompts, sizeof *order);
+    for (size_t i = 0; order && i < prompts; i++) order[i] = i;
+    int status = order ? policy_collect(&policy, answers, order, prompts, how->sample.samples, 0, err) : -1;
+    out->tokens = policy.sampled_tokens;
+    out->sample_seconds = policy.sample_seconds;
+    mem_free(order);
+    policy_free(&policy);
+    return status;
+}
+
+static int score_answers(SampleList *answers, RewardSet *rewards, Err *err)
+{
+    size_t n = answers->count;
+    Sample **samples = mem_new(err, n, sizeof *samples);
+    float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
+    for (size_t i = 0; total && i < n; i++) samples[i] = answers->items + i;
+    int status = total ? samples_score(total, samples, n, rewards, err) : -1;
+    mem_free(samples);
+    mem_free(total);
+    return status;
+}
+
+// Best-of-K: of each prompt's answers the one with the highest reward, the lowest k among equals.
+static void keep_best(SampleList *answers)
+{
+    size_t kept = 0;
+    for (size_t i = 0, end; i < answers->count; i = end) {
+        size_t best = i;
+        for (end = i + 1; end < answers->count && answers->items[end].slot == answers->items[i].slot; end++)
+            if (answers->items[end].reward > answers->items[best].reward) best = end;
+        Sample winner = answers->items[best];
+        answers->items[best] = (Sample){0};
+        for (size_t j = i; j < end; j++) sample_clear(answers->items + j);
+        answers->items[kept++] = winner;
+    }
+    answers->count = kept;
+}
+
+// ---- measures ------------------------------------------------------------------------------------------------------------------
+
+typedef struct { float *value; size_t *length; TokenList *tokens; size_t n; } Columns; // one row an answer; value is reused
+
+static void columns_free(Columns *c)
+{
+    mem_free(c->value);
+    mem_free(c->length);
+    mem_free(c->tokens);
+}
+
+static int columns_init(Columns *c, const SampleList *answers, Err *err)
+{
+    *c = (Columns){.n = answers->count};
+    if (!(c->value = mem_new(err, c->n, sizeof *c->value)) || !(c->length = mem_new(err, c->n, sizeof *c->length))) return -1;
+    if (!(c->tokens = mem_new(err, c->n, sizeof *c->tokens))) return -1;
+    for (size_t i = 0; i < c->n; i++) {
+        c->tokens[i] = answers->items[i].tokens; // borrowed
+        c->length[i] = answers->items[i].tokens.length;
+    }
+    return 0;
+}
+
+static Measure mean_reward(Columns *c, const SampleList *answers, const char *name)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (!sample_reward(&c->value[i], answers->items + i, name)) return (Measure){0};
+    return metric_mean(c->value, c->n);
+}
+
+static void measure_rewards(Evaluation *out, Columns *c, const SampleList *answers, const RewardSet *rewards)
+{
+    size_t positive = 0;
+    for (size_t p = 0; p < rewards->count; p++) {
+        out->part_names[p] = reward_name(rewards, p);
+        out->parts[p] = mean_reward(c, answers, out->part_names[p]);
+    }
+    out->part_count = rewards->count;
+    for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].reward;
+    if (rewards->count) out->reward = metric_mean(c->value, c->n);
+    if (rewards->gold) out->gold = mean_reward(c, answers, "gold"); // leaves gold in value
+    for (size_t i = 0; i < c->n; i++) positive += c->value[i] > 0;
+    if (rewards->count || rewards->gold) out->positive_rate = metric_rate(positive, c->n);
+}
+
+static void measure_divergence(Evaluation *out, Columns *c, const SampleList *answers)
+{
+    for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].logprob - answers->items[i].ref_logprob;
+    out->kl = metric_mean(c->value, c->n);
+    out->kl_per_token = metric_ratio(c->value, c->length, c->n);
+    for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].ref_logprob;
+    out->sample_perplexity = metric_perplexity(c->value, c->length, c->n);
+}
+
+static int measure_text(Evaluation *out, Columns *c, const EvaluateOptions *how, Err *err)
+{
+    for (size_t i = 0; i < c->n; i++) c->value[i] = (float)c->length[i];
+    out->length = metric_mean(c->value, c->n);
+    if (metric_distinct(&out->distinct_1, c->tokens, c->n, 1, how->cut, how->seed, err)) return -1;
+    if (metric_distinct(&out->distinct_2, c->tokens, c->n, 2, how->cut, how->seed, err)) return -1;
+    if (metric_unique(&out->unique_1, c->tokens, c->n, 1, how->cut, how->seed, err)) return -1;
+    if (metric_unique(&out->unique_2, c->tokens, c->n, 2, how->cut, how->seed, err)) return -1;
+    return metric_msttr(&out->msttr, c->tokens, c->n, 100, err);
+}
+
+static int measure_held_out(Evaluation *out, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err)
+{
+    size_t n = how->held_out_count;
+    float *logprob = mem_new(err, n, sizeof *logprob);
+    size_t *tokens = logprob ? mem_new(err, n, sizeof *tokens) : NULL;
+    int status = tokens ? lm_evaluate(model, cx, how->held_out, n, logprob, tokens, err) : -1;
+    if (!status) out->perplexity = metric_perplexity(logprob, tokens, n);
+    mem_free(logprob);
+    mem_free(tokens);
+    return status;
+}
+
+static int measure_answers(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts, Err *err)
+{
+    Columns columns = {0};
+    bool scored = how->rewards && (how->rewards->count || how->rewards->gold);
+    int status = collect_answers(answers, out, model, cx, how, prompts, err);
+    if (!status && scored) status = score_answers(answers, how->rewards, err);
+    if (!status && how->best_of) keep_best(answers);
+    if (!status) status = columns_init(&columns, answers, err);
+    if (!status) {
+        out->samples = answers->count;
+        if (scored) measure_rewards(out, &columns, answers, how->rewards);
+        if (how->reference) measure_divergence(out, &columns, answers);
+        status = measure_text(out, &columns, how, err);
+    }
+    columns_free(&columns);
+    return status;
+}
+
+int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err)
+{
+    SampleList own = {0}, *list = answers ? answers : &own;
+    size_t prompts = how->prompts ? how->prompts->count : 0;
+    if (how->prompt_count && how->prompt_count < prompts) prompts = how->prompt_count;
+    *out = (Evaluation){0};
+    int status = prompts ? measure_answers(out, list, model, cx, how, prompts, err) : 0;
+    if (!status && how->held_out_count) status = measure_held_out(out, model, cx, how, err);
+    if (status || !answers) samples_free(list);
+    return status;
+}
+
+// ---- for files and for people --------------------------------------------------------------------------------------------------
+
+static const struct { const char *name; size_t offset; } measures[] = {
+    {"reward", offsetof(Evaluation, reward)},           {"gold", offsetof(Evaluation, gold)},
+    {"positive_rate", offsetof(Evaluation, positive_rate)}, {"perplexity", offsetof(Evaluation, perplexity)},
+    {"sample_perplexity", offsetof(Evaluation, sample_perplexity)},
+    {"distinct_1", offsetof(Evaluation, distinct_1)},   {"distinct_2", offsetof(Evaluation, distinct_2)},
+    {"unique_1", offsetof(Evaluation, unique_1)},       {"unique_2", offsetof(Evaluation, unique_2)},
+    {"msttr", offsetof(Evaluation, msttr)},             {"kl", offsetof(Evaluation, kl)},
+    {"kl_per_token", offsetof(Evaluation, kl_per_token)}, {"length", offsetof(Evaluation, length)},
+};
+
+static json_t *measure_json(const Measure *m)
+{
+    return json_pack("{s:o,s:o,s:o}", "mean", json_float(m->mean), "lo", json_float(m->lo), "hi", json_float(m->hi));
+}
+
+int evaluation_add_json(json_t *object, const Evaluation *e, Err *err)
+{
+    int bad = 0;
+    for (size_t i = 0; i < sizeof measures / sizeof *measures; i++) {
+        const Measure *m = (const Measure *)(const void *)((const char *)e + measures[i].offset);
+        if (m->n) bad |= json_object_set_new(object, measures[i].name, measure_json(m));
+    }
+    if (e->part_count) {
+        json_t *parts = json_object();
+        for (size_t p = 0; p < e->part_count; p++) bad |= json_object_set_new(parts, e->part_names[p], measure_json(&e->parts[p]));
+        bad |= json_object_set_new(object, "rewards", parts);
+    }
+    if (e->samples) bad |= json_object_set_new(object, "samples", json_integer((json_int_t)e->samples));
+    if (e->tokens) bad |= json_object_set_new(object, "tokens", json_integer((json_int_t)e->tokens));
+    return bad ? err_failed(err, "out of memory or a measure that is no number while writing an evaluation") : 0;
+}
+
+json_t *evaluation_json(const Evaluation *evaluation, Err *err)
+{
+    json_t *object = json_object();
+    if (!evaluation_add_json(object, evaluation, err)) return object;
+    json_decref(object);
+    return NULL;
+}
+
+typedef struct { const char *heading; int decimals; double factor; size_t offset; } Column;
+static const Column columns[] = {
+    {"reward", 3, 1, offsetof(Evaluation, reward)},             {"gold", 3, 1, offsetof(Evaluation, gold)},
+    {"positive %", 1, 100, offsetof(Evaluation, positive_rate)}, {"perplexity", 2, 1, offsetof(Evaluation, perplexity)},
+    {"KL/answer", 3, 1, offsetof(Evaluation, kl)},              {"KL/token", 4, 1, offsetof(Evaluation, kl_per_token)},
+    {"distinct-2", 3, 1, offsetof(Evaluation, distinct_2)},     {"length", 1, 1, offsetof(Evaluation, length)},
+};
+
+int evaluation_heading(Text *out, const char *label, Err *err)
+{
+    int status = text_printf(out, err, "%-12s", label);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) status = text_printf(out, err, " %10s", columns[i].heading);
+    return status || text_printf(out, err, " %10s\n", "tokens/s") ? -1 : 0;
+}
+
+int evaluation_row(Text *out, const char *label, const Evaluation *e, double tokens_per_s, Err *err)
+{
+    int status = text_printf(out, err, "%-12s", label);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) {
+        const Measure *m = (const Measure *)(const void *)((const char *)e + columns[i].offset);
+        status = m->n ? text_printf(out, err, " %10.*f", columns[i].decimals, m->mean * columns[i].factor) : text_printf(out, err, " %10s", "-");
+    }
+    if (status) return -1;
+    return tokens_per_s > 0 ? text_printf(out, err, " %10.0f\n", tokens_per_s) : text_printf(out, err, " %10s\n", "-");
+}

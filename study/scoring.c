@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+/* scoring.c - between rewards, which see texts, and candidates, which hold them. Knows no model. */
+#include "study/scoring.h"
+
+#include <string.h>
+
+// What a reward leaves behind: one row of values for each component, and one for gold.
+typedef struct { RewardInput *inputs; float **parts, *values, *gold; } ScoreTable;
+
+static void table_free(ScoreTable *t)
+{
+    mem_free(t->inputs);
+    mem_free(t->parts);
+    mem_free(t->values);
+    mem_free(t->gold);
+}
+
+static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const RewardSet *rewards, Err *err)
+{
+    size_t floats;
+    *t = (ScoreTable){0};
+    if (rewards->count + 2 > REWARDS_MAX) return err_input(err, "more than %d rewards (besides gold and kl)", (int)REWARDS_MAX - 2);
+    if (!size_multiply(n, rewards->count, &floats)) return err_failed(err, "out of memory: too many candidates");
+    if (!(t->inputs = mem_new(err, n, sizeof *t->inputs)) || !(t->gold = mem_new(err, n, sizeof *t->gold))) return -1;
+    if (!(t->parts = mem_new(err, rewards->count, sizeof *t->parts)) || !(t->values = mem_new(err, floats, sizeof *t->values))) return -1;
+    for (size_t p = 0; p < rewards->count; p++) t->parts[p] = t->values + p * n;
+    for (size_t i = 0; i < n; i++)
+        t->inputs[i] = (RewardInput){.prompt = samples[i]->prompt, .prompt_length = samples[i]->prompt_length, .text = samples[i]->text,
+            .text_length = samples[i]->text_length};
+    return 0;
+}
+
+int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
+{
+    ScoreTable t;
+    int status = table_init(&t, samples, n, rewards, err);
+    if (!status) status = reward_score(rewards, t.inputs, n, total, t.parts, rewards->gold ? t.gold : NULL, err);
+    for (size_t i = 0; i < n && !status; i++) {
+        samples[i]->scored = true;
+        samples[i]->reward = total[i];
+        for (size_t p = 0; p < rewards->count && !status; p++) status = sample_set_reward(samples[i], reward_name(rewards, p), t.parts[p][i], err);
+        if (!status && rewards->gold) status = sample_set_reward(samples[i], "gold", t.gold[i], err);
+    }
+    table_free(&t);
+    return status;
+}
+
+static int source_score(void *self, CandidateList *candidates, Err *err)
+{
+    size_t n = candidates->count;
+    Sample **samples = mem_new(err, n, sizeof *samples);
+    float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
+    for (size_t i = 0; total && i < n; i++) samples[i] = candidates->items[i].item;
+    int status = total ? samples_score(total, samples, n, self, err) : -1;
+    for (size_t i = 0; !status && i < n; i++) candidates->items[i].score = total[i];
+    mem_free(samples);
+    mem_free(total);
+    return status;
+}
+
+Reward reward_source(RewardSet *rewards) { return (Reward){.self = rewards, .score = source_score}; }
+
+int candidates_record(const CandidateList *candidates, Err *err)
+{
+    for (size_t i = 0; i < candidates->count; i++) {
+        const Candidate *c = candidates->items + i;
+        Sample *sample = c->item;
+        sample->scored = sample->ranked = true;
+        sample->reward = c->reward;
+        sample->rank = c->rank;
+        sample->selected = c->selected;
+        if (sample_set_reward(sample, "kl", c->log_ratio, err)) return -1;
+    }
+    return 0;
+}
+
+int candidates_write(const CandidateList *candidates, const char *path, Err *err)
+{
+    SampleList view = {.count = candidates->count}; // borrows what the items own
+    if (!(view.items = mem_new(err, candidates->count, sizeof *view.items))) return -1;
+    for (size_t i = 0; i < view.count; i++) view.items[i] = *(const Sample *)candidates->items[i].item;
+    int status = samples_write(&view, path, err);
+    mem_free(view.items);
+    return status;
+}
+
+bool sample_reward(float *value, const Sample *sample, const char *name)
+{
+    for (size_t i = 0; i < sample->reward_count; i++)
+        if (!strcmp(sample->reward_names[i], name)) {
+            *value = sample->reward_values[i];
+            return true;
+        }
+    return false;
+}
