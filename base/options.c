@@ -74,7 +74,7 @@ const OptionSpec option_table[] = {
     NUMBER("top-p", top_p, OPT_SAMPLE, "1", OPTION_ABOVE_0, 1, "", "draw from the likeliest with this much probability; 1: from all"),
     TEXT("stop", stop, OPT_SAMPLE, NULL, "TEXT", "ends an answer; the text is cut before it"),
     SIZE("sample-batch", sample_batch, OPT_SAMPLE, "256", 1, 65536, "sequences", "decoded together; changes memory, never a result"),
-    SIZE("prompt-tokens", prompt_tokens, OPT_SAMPLE, "0", 0, 1048576, "tokens", "prompts cut from the start of texts; 0: whole texts"),
+    SIZE("prompt-tokens", prompt_tokens, OPT_RANK | OPT_ALIGN, "0", 0, 1048576, "tokens", "prompts cut from the start of texts; 0: whole texts"),
     // ranking and rewards
     LIST("reward", reward, OPT_RANK, "SPEC", "[WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; repeat for a sum"),
     TEXT("gold", gold, OPT_RANK, NULL, "SPEC", "a reward that is measured and never optimised"),

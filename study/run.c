@@ -159,6 +159,15 @@ int run_record_hash(Run *run, const char *key, uint64_t hash, Err *err)
     return run_record(run, key, json_string(digits), err);
 }
 
+int run_record_file(Run *run, const char *key, const char *path, Err *err)
+{
+    OsMap map;
+    if (os_map_file(&map, path, err)) return -1;
+    uint64_t hash = hash_bytes(0, map.data, map.size);
+    os_unmap(&map);
+    return run_record_hash(run, key, hash, err);
+}
+
 static int add_line(const Run *run, const char *name, Text *contents, json_t *line, Err *err)
 {
     int status = json_write(contents, line, err) || text_puts(contents, err, "\n") || write_text(run, name, contents, err);

@@ -29,6 +29,7 @@ typedef struct {
 int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
 int run_record(Run *run, const char *key, json_t *value, Err *err);  // into provenance.json; steals value
 int run_record_hash(Run *run, const char *key, uint64_t hash, Err *err); // as 16 hexadecimal digits
+int run_record_file(Run *run, const char *key, const char *path, Err *err);      // the hash of a file's bytes
 int run_metrics(Run *run, json_t *line, Err *err);                   // steals line
 int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err);
 char *run_path(const Run *run, const char *name, Err *err);          // owned by the caller; parent folders exist afterwards
