@@ -379,10 +379,12 @@ static void the_locale_does_not_matter(void **state)
     bool found = false;
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) found = setlocale(LC_NUMERIC, names[i]) && *localeconv()->decimal_point != '.';
     if (!found) { // glibc can compile one
-        char command[600];
-        snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 '%s/de_DE.UTF-8' > /dev/null 2>&1", folder);
-        if (system(command) <= 0x100) setenv("LOCPATH", folder, 1); // status 1: warnings only
-        found = setlocale(LC_NUMERIC, "de_DE.UTF-8") && *localeconv()->decimal_point != '.';
+        const char *source = "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n";
+        char command[900];
+        write_file(path, source, strlen(source));
+        snprintf(command, sizeof command, "localedef -c -i '%s' -f ISO-8859-1 '%s/comma' > /dev/null 2>&1", path, folder);
+        if (system(command) >= 0) setenv("LOCPATH", folder, 1);
+        found = setlocale(LC_NUMERIC, "comma") && *localeconv()->decimal_point != '.';
     }
     if (!found) skip_because("no locale with a decimal comma is installed");
     double number = 0;
