@@ -227,19 +227,18 @@ int os_writer_write(OsWriter *writer, const void *bytes, size_t n, Err *err)
 }
 
 // After a rename the folder's own entry must reach the disk. Not every file system can sync a folder: that is not an error.
-static void sync_folder_of(const char *path)
+// Cuts path off at its last slash.
+static void sync_folder_of(char *path)
 {
 #ifdef _WIN32
     (void)path;
 #else
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? mem_copy_bytes(NULL, path, slash == path ? 1 : (size_t)(slash - path)) : NULL;
-    int fd = open(slash && folder ? folder : ".", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    mem_free(folder);
+    char *slash = strrchr(path, '/');
+    if (slash) slash[slash == path] = '\0';
+    int fd = open(slash ? path : ".", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)fsync(fd);
+    close(fd);
 #endif
 }
 
