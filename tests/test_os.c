@@ -200,15 +200,33 @@ static void refuses_names_that_cannot_be_written(void **state)
     free(path);
 }
 
+// Through links, so that a broken writer could not replace the device itself.
+static char *link_to(const char *device)
+{
+    char *path = path_in(folder, "device");
+    assert_int_equal(symlink(device, path), 0);
+    return path;
+}
+
 static void a_device_is_written_in_place(void **state)
 {
     (void)state;
     Err err = {0};
     struct stat st;
-    assert_ok(os_write_file("/dev/null", "x", 1, &err), &err);
-    assert_int_equal(stat("/dev/null", &st), 0);
+    char *null = link_to("/dev/null"), *temporary = path_in(folder, "device.tmp"), *out = path_in(folder, "out"), descriptor[40];
+    assert_ok(os_write_file(null, "x", 1, &err), &err);
+    assert_int_equal(stat(null, &st), 0);
     assert_true(S_ISCHR(st.st_mode));
-    assert_absent("/dev/null.tmp");
+    assert_absent(temporary);
+    write_file(out, "", 0);
+    FILE *redirected = fopen(out, "w"); // as /dev/stdout is with `> out`
+    snprintf(descriptor, sizeof descriptor, "/dev/fd/%d", fileno(redirected));
+    if (os_is_file(descriptor)) {
+        assert_ok(os_write_file(descriptor, "text", 4, &err), &err);
+        assert_holds(out, "text");
+    }
+    fclose(redirected);
+    free(null), free(temporary), free(out);
 }
 
 static void a_full_disk_is_an_error_of_status_1(void **state)
@@ -216,9 +234,10 @@ static void a_full_disk_is_an_error_of_status_1(void **state)
     (void)state;
     if (!os_is_file("/dev/full")) skip_because("this system has no /dev/full");
     Err err = {0};
-    assert_failed_error(os_write_file("/dev/full", "x", 1, &err), &err, "No space left on device");
-    char *many = calloc(1, 1 << 20);
-    assert_failed_error(os_write_file("/dev/full", many, 1 << 20, &err), &err, "/dev/full: cannot write: No space left on device");
+    char *full = link_to("/dev/full"), *many = calloc(1, 1 << 20);
+    assert_failed_error(os_write_file(full, "x", 1, &err), &err, "device: cannot write: No space left on device");
+    assert_failed_error(os_write_file(full, many, 1 << 20, &err), &err, "device: cannot write: No space left on device");
+    free(full);
     free(many);
 }
 
@@ -444,7 +463,8 @@ static void names_how_a_program_died(void **state)
 {
     (void)state;
     const char *cases[][2] = {{"exit 3", "command \"exit 3\": exited with status 3"}, {"kill -9 $$", "was killed by signal 9"},
-        {"/no/such/program 2>/dev/null", "exited with status 127 (command not found)"}, {"exec 2>/dev/null; sh -c 'kill -9 $$'; exit $?", "status 137, as after signal 9"}};
+        {"/no/such/program 2>/dev/null", "exited with status 127 (command not found)"},
+        {"exec 2>/dev/null; sh -c 'kill -9 $$'; exit $?", "status 137, as after signal 9"}};
     for (size_t i = 0; i < 4; i++) {
         Err err = {0};
         assert_failed_error(os_child_stop(start(cases[i][0]), 5, &err), &err, cases[i][1]);
@@ -681,8 +701,8 @@ int main(void)
         IN_FOLDER(a_discarded_file_leaves_the_old_one),
         IN_FOLDER(a_leftover_of_a_killed_run_is_overwritten),
         IN_FOLDER(refuses_names_that_cannot_be_written),
-        cmocka_unit_test(a_device_is_written_in_place),
-        cmocka_unit_test(a_full_disk_is_an_error_of_status_1),
+        IN_FOLDER(a_device_is_written_in_place),
+        IN_FOLDER(a_full_disk_is_an_error_of_status_1),
         IN_FOLDER(a_failed_write_removes_the_temporary),
         IN_FOLDER(a_failed_rename_removes_the_temporary),
         IN_FOLDER(lists_a_folder_by_bytes),
