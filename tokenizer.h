@@ -19,7 +19,7 @@
 
 typedef struct { const char *bytes; size_t length; } TextView;
 
-typedef struct TokenizerTables TokenizerTables; // merges and lookup tables: tokenizer.c only
+typedef struct TokenizerTables TokenizerTables; // merges and lookup tables: tokenizer-internal.h
 typedef struct {
     size_t vocab;             // number of ids, special tokens included
     bool split_digits;        // each digit is a piece of its own, before the GPT-2 split
@@ -29,22 +29,39 @@ typedef struct {
 } Tokenizer;
 
 typedef struct {
-    size_t vocab;               // wanted size; training stops earlier when no pair occurs twice
+    size_t vocab;               // wanted size; training stops earlier when no pair occurs min_count times
     const char *const *special; // special tokens take the first ids, in this order
     size_t special_count;
     bool split_digits;
+    size_t min_count;           // rarer pairs are not merged; 0 is 1, the default of BpeTrainer (min_frequency)
 } TokenizerTraining;
 
 // Trains on `count` texts. Merges are chosen by (count descending, then the pair's ids ascending) on exact counts, which
-// gives the merges of Hugging Face's BpeTrainer with the 256 byte symbols as initial alphabet. Multi-threaded; the result
-// does not depend on the number of threads or on the order of the texts.
+// gives the merges of Hugging Face's BpeTrainer with the 256 byte symbols as initial alphabet. Special tokens that occur in
+// the texts are cut out first (BpeTrainer learns from their letters). Multi-threaded; the result does not depend on the number
+// of threads or on the order of the texts.
 int tokenizer_train(Tokenizer *tk, const TextView *texts, size_t count, const TokenizerTraining *how, Err *err);
 int tokenizer_load(Tokenizer *tk, const char *path, Err *err);
 int tokenizer_save(const Tokenizer *tk, const char *path, Err *err); // atomic; tokenizers.Tokenizer.from_file opens it
-void tokenizer_free(Tokenizer *tk);
+void tokenizer_free(Tokenizer *tk); // a zeroed or freed tokenizer is fine
 
-int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err);
-// Encodes count texts on all threads; lists[i] belongs to texts[i].
+// What a file of any format holds: tokens as they are spelled there (byte-level alphabet; special tokens verbatim), merges
+// in order of rank, both halves spelled likewise. Everything is copied; `where` names the file in messages.
+typedef struct { TextView left, right; } TokenizerMerge;
+typedef struct {
+    size_t vocab, merge_count;
+    const TextView *tokens; // [vocab]
+    const bool *special;    // [vocab]
+    const TokenizerMerge *merges;
+    bool split_digits;
+} TokenizerParts;
+int tokenizer_build(Tokenizer *tk, const TokenizerParts *parts, const char *where, Err *err);
+
+// Any bytes are accepted and come back from tokenizer_decode: what is not valid UTF-8 is split like punctuation. A byte for
+// which the vocabulary has no symbol (SmolLM2 lacks 0xC0) is an error that names it; Hugging Face drops it.
+int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err); // on error ids is as before
+// Encodes count texts on all threads, appending to lists[i] what texts[i] gives. On error (that of the first bad text) the lists
+// hold a part of the answer and are still the caller's to free.
 int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err);
 int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err); // raw bytes; an id >= vocab is an error
 int64_t tokenizer_find(const Tokenizer *tk, const char *token); // id of a special token by its text, -1 when there is none

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+/* tokenizer.c - text to token ids and back. A text is cut at special tokens, the rest by the GPT-2 pattern into pieces (about
+ * words), and each piece's bytes are merged by rank. Files and tables are in tokenizer_file.c, training in tokenizer_train.c.
+ *
+ * Start at encode_text. Speed comes from never merging the same piece twice: most pieces are tokens themselves (a read-only
+ * table made at load says which are reached by merging), most others were met before (a cache of the calling thread).
+ */
+#include "tokenizer-internal.h"
+
+#include "files/unicode.h"
+
+#include <assert.h>
+
+// ---- the split: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ --------------------------------------
+
+enum { NOT_ASCII = 4 };
+// The classes of unicode.h (0 other, 1 letter, 2 number, 3 space) for one-byte characters.
+static const uint8_t byte_class[256] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0,
+    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
+    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+};
+
+// Class and length of the character at s < end. Invalid UTF-8 counts as punctuation, so that every byte is in some piece.
+static unsigned class_at(const char *s, const char *end, size_t *length)
+{
+    unsigned c = byte_class[(unsigned char)*s];
+    *length = 1;
+    if (c != NOT_ASCII) return c;
+    uint32_t character;
+    bool valid;
+    *length = utf8_decode(&character, &valid, s, (size_t)(end - s));
+    return valid ? unicode_class(character) : UNICODE_OTHER;
+}
+
+// Where the characters of class c, from s on, end.
+static const char *run_end(const char *s, const char *end, unsigned c)
+{
+    for (;;) {
+        while (s < end && byte_class[(unsigned char)*s] == c) s++;
+        size_t length;
+        if (s == end || byte_class[(unsigned char)*s] != NOT_ASCII || class_at(s, end, &length) != c) return s;
+        s += length;
+    }
+}
+
+static size_t contraction_length(const char *s, const char *end)
+{
+    if (end - s < 2) return 0;
+    if (s[1] == 's' || s[1] == 't' || s[1] == 'm' || s[1] == 'd') return 2;
+    if (end - s < 3) return 0;
+    return (s[1] == 'r' && s[2] == 'e') || (s[1] == 'v' && s[2] == 'e') || (s[1] == 'l' && s[2] == 'l') ? 3 : 0;
+}
+
+// \s+(?!\S)|\s+: of several spaces before other text, the last is left to the next piece (which takes it when it is ' ').
+static const char *spaces_end(const char *s, const char *end)
+{
+    const char *at = s, *last = s;
+    size_t length;
+    while (at < end && class_at(at, end, &length) == UNICODE_SPACE) last = at, at += length;
+    return at == end || last == s ? at : last;
+}
+
+static const char *piece_end(const char *s, const char *end)
+{
+    size_t length;
+    unsigned c = class_at(s, end, &length);
+    if (*s == '\'' && (length = contraction_length(s, end))) return s + length;
+    if (*s == ' ' && end - s > 1 && (c = class_at(s + 1, end, &length)) != UNICODE_SPACE) return run_end(s + 1 + length, end, c);
+    return c == UNICODE_SPACE ? spaces_end(s, end) : run_end(s + length, end, c);
+}
+
+// ---- pieces: special tokens first, then (optionally) digits, then the split ----------------------------------------------
+
+// The leftmost special token from p->at on, the longest of those that begin there.
+static void find_special(Pieces *p)
+{
+    const TokenizerTables *t = p->tables;
+    p->special = NO_ID;
+    p->special_at = p->end;
+    if (!t->special_count) return;
+    for (const char *s = p->at; s < p->end; s++) {
+        if (!t->special_first[(unsigned char)*s]) continue;
+        for (size_t i = 0; i < t->special_count; i++) {
+            const TextView *token = &p->tokens[t->special_ids[i]];
+            if ((size_t)(p->end - s) < token->length || memcmp(s, token->bytes, token->length)) continue;
+            p->special = t->special_ids[i];
+            p->special_at = s;
+            return;
+        }
+    }
+}
+
+// With split_digits a stretch is one digit (any \p{N}) or what lies between two.
+static void find_stretch(Pieces *p)
+{
+    p->stretch_end = p->special_at;
+    if (!p->split_digits) return;
+    for (const char *s = p->at; s < p->special_at;) {
+        size_t length;
+        if (class_at(s, p->special_at, &length) == UNICODE_NUMBER) {
+            p->stretch_end = s == p->at ? s + length : s;
+            return;
+        }
+        s += length;
+    }
+}
+
+Pieces pieces_of(const Tokenizer *tk, const char *text, size_t length)
+{
+    Pieces p = {.tables = tk->tables, .tokens = tk->tokens, .split_digits = tk->split_digits, .at = text, .end = text + length};
+    find_special(&p);
+    find_stretch(&p);
+    return p;
+}
+
+bool pieces_next(Pieces *p, Piece *piece)
+{
+    if (p->at == p->special_at && p->special != NO_ID) {
+        *piece = (Piece){p->at, p->tokens[p->special].length, p->special};
+        p->at += piece->length;
+        find_special(p);
+        find_stretch(p);
+        return true;
+    }
+    if (p->at == p->end) return false;
+    if (p->at == p->stretch_end) find_stretch(p);
+    const char *end = piece_end(p->at, p->stretch_end);
+    *piece = (Piece){p->at, (size_t)(end - p->at), NO_ID};
+    p->at = end;
+    return true;
+}
+
+// ---- merging: the pair of lowest rank, the leftmost among equals, until no pair has a rank ---------------------------------
+
+static const PairSlot *find_pair(const TokenizerTables *t, uint32_t left, uint32_t right)
+{
+    uint64_t pair = (uint64_t)left << 32 | right;
+    const PairSlot *slot;
+    for (size_t i = mix64(pair);; i++) {
+        slot = &t->pairs[i & t->pair_mask];
+        if (slot->pair == pair || slot->rank == NO_ID) return slot; // an empty slot's rank says "never"
+    }
+}
+
+enum { SHORT_PIECE = 48 };
+
+// Quadratic, and the faster one for words.
+static size_t merge_short(const TokenizerTables *t, uint32_t *ids, size_t n)
+{
+    const PairSlot *pairs[SHORT_PIECE]; // of ids[i] and ids[i + 1]
+    uint32_t rank[SHORT_PIECE];
+    for (size_t i = 0; i + 1 < n; i++) pairs[i] = find_pair(t, ids[i], ids[i + 1]), rank[i] = pairs[i]->rank;
+    for (;;) {
+        uint32_t lowest = NO_ID;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++)
+            if (rank[i] < lowest) lowest = rank[i], at = i;
+        if (lowest == NO_ID) return n;
+        ids[at] = pairs[at]->id;
+        n--;
+        for (size_t i = at + 1; i < n; i++) ids[i] = ids[i + 1], rank[i] = rank[i + 1], pairs[i] = pairs[i + 1];
+        if (at > 0) pairs[at - 1] = find_pair(t, ids[at - 1], ids[at]), rank[at - 1] = pairs[at - 1]->rank;
+        if (at + 1 < n) pairs[at] = find_pair(t, ids[at], ids[at + 1]), rank[at] = pairs[at]->rank;
+    }
+}
+
+// A heap of rank << 32 | position, smallest first.
+typedef struct { uint64_t *entries; size_t count; } RankHeap;
+
+static void heap_push(RankHeap *heap, uint64_t entry)
+{
+    size_t i = heap->count++;
+    for (; i > 0 && heap->entries[(i - 1) / 2] > entry; i = (i - 1) / 2) heap->entries[i] = heap->entries[(i - 1) / 2];
+    heap->entries[i] = entry;
+}
+
+static uint64_t heap_pop(RankHeap *heap)
+{
+    uint64_t top = heap->entries[0], last = heap->entries[--heap->count];
+    size_t i = 0, child;
+    while ((child = 2 * i + 1) < heap->count) {
+        if (child + 1 < heap->count && heap->entries[child + 1] < heap->entries[child]) child++;
+        if (heap->entries[child] >= last) break;
+        heap->entries[i] = heap->entries[child];
+        i = child;
+    }
+    heap->entries[i] = last;
+    return top;
+}
+
+// What merge_long works on: the piece as a doubly linked list over its first positions.
+typedef struct {
+    const TokenizerTables *tables;
+    uint32_t *ids, *next, *prev; // [n]; a position merged into its left neighbour has id NO_ID
+    RankHeap heap;               // may hold pairs that are no more
+} LongPiece;
+
+static void push_pair(LongPiece *piece, uint32_t at)
+{
+    if (at == NO_ID || piece->next[at] == NO_ID) return;
+    uint32_t rank = find_pair(piece->tables, piece->ids[at], piece->ids[piece->next[at]])->rank;
+    if (rank != NO_ID) heap_push(&piece->heap, (uint64_t)rank << 32 | at);
+}
+
+static void merge_from_heap(LongPiece *piece)
+{
+    while (piece->heap.count) {
+        uint64_t top = heap_pop(&piece->heap);
+        uint32_t at = (uint32_t)top;
+        if (piece->ids[at] == NO_ID || piece->next[at] == NO_ID) continue;
+        const PairSlot *pair = find_pair(piece->tables, piece->ids[at], piece->ids[piece->next[at]]);
+        if (pair->rank != top >> 32) continue;
+        uint32_t gone = piece->next[at];
+        piece->ids[at] = pair->id;
+        piece->ids[gone] = NO_ID;
+        piece->next[at] = piece->next[gone];
+        if (piece->next[at] != NO_ID) piece->prev[piece->next[at]] = at;
+        push_pair(piece, piece->prev[at]);
+        push_pair(piece, at);
+    }
+}
+
+// n log n, for pieces such as a page of dashes.
+static size_t merge_long(const TokenizerTables *t, uint32_t *ids, size_t n, Err *err)
+{
+    LongPiece piece = {.tables = t, .ids = ids};
+    size_t count = 0;
+    if (n >= NO_ID) {
+        err_input(err, "a text of %zu bytes without a break is too long to tokenize", n);
+        return 0;
+    }
+    piece.next = mem_new(err, n, sizeof *piece.next);
+    piece.prev = piece.next ? mem_new(err, n, sizeof *piece.prev) : NULL;
+    piece.heap.entries = piece.prev ? mem_new(err, n, 3 * sizeof(uint64_t)) : NULL; // every merge adds two pairs at most
+    if (piece.heap.entries) {
+        for (size_t i = 0; i < n; i++) piece.next[i] = i + 1 < n ? (uint32_t)i + 1 : NO_ID, piece.prev[i] = i ? (uint32_t)i - 1 : NO_ID;
+        for (size_t i = 0; i < n; i++) push_pair(&piece, (uint32_t)i);
+        merge_from_heap(&piece);
+        for (size_t i = 0; i < n; i++)
+            if (ids[i] != NO_ID) ids[count++] = ids[i];
+    }
+    mem_free(piece.next);
+    mem_free(piece.prev);
+    mem_free(piece.heap.entries);
+    return count;
+}
+
+size_t merge_ids(const TokenizerTables *tables, uint32_t *ids, size_t n, Err *err)
+{
+    return n <= SHORT_PIECE ? merge_short(tables, ids, n) : merge_long(tables, ids, n, err);
+}
+
+// ---- encoding ------------------------------------------------------------------------------------------------------------
+
+enum { CACHE_SLOTS = 1 << 13, CACHE_IDS = 6, LONG_TEXT = 1 << 14 };
+typedef struct { PieceKey key; uint32_t length, count, ids[CACHE_IDS]; } CacheSlot; // length 0: empty
+
+static uint32_t find_whole(const TokenizerTables *t, PieceKey key, size_t length, uint64_t hash)
+{
+    for (size_t i = hash;; i++) {
+        const TokenSlot *slot = &t->whole[i & t->whole_mask];
+        if (slot->length == length && slot->key.low == key.low && slot->key.high == key.high) return slot->id;
+        if (!slot->length) return NO_ID;
+    }
+}
+
+static size_t merge_piece(const TokenizerTables *t, uint32_t *out, const char *bytes, size_t length, Err *err)
+{
+    for (size_t i = 0; i < length; i++) {
+        out[i] = t->byte_ids[(unsigned char)bytes[i]];
+        if (out[i] != NO_ID) continue;
+        err_input(err, "the vocabulary has no token for the byte 0x%02X", (unsigned char)bytes[i]);
+        return 0;
+    }
+    return merge_ids(t, out, length, err);
+}
+
+// Writes the ids of one piece to out[0..length); `readable` bytes may be read. Returns how many, 0 on error.
+static size_t encode_piece(const TokenizerTables *t, CacheSlot *cache, uint32_t *out, const char *bytes, size_t length, size_t readable, Err *err)
+{
+    if (length > KEY_BYTES) return merge_piece(t, out, bytes, length, err);
+    PieceKey key = piece_key(bytes, length, readable);
+    uint64_t hash = key_hash(key, length);
+    if ((*out = find_whole(t, key, length, hash)) != NO_ID) return 1;
+    if (!cache) return merge_piece(t, out, bytes, length, err);
+
+    CacheSlot *slot = &cache[hash % CACHE_SLOTS];
+    if (slot->length == length && slot->key.low == key.low && slot->key.high == key.high) {
+        memcpy(out, slot->ids, slot->count * sizeof *out);
+        return slot->count;
+    }
+    size_t n = merge_piece(t, out, bytes, length, err);
+    if (n > 0 && n <= CACHE_IDS) {
+        *slot = (CacheSlot){key, (uint32_t)length, (uint32_t)n, {0}};
+        memcpy(slot->ids, out, n * sizeof *out);
+    }
+    return n;
+}
+
+static int reserve_ids(TokenList *list, size_t extra, Err *err)
+{
+    size_t need;
+    if (list->capacity - list->length >= extra) return 0;
+    if (!size_add(list->length, extra, &need) || !size_add(need, need / 2 + 64, &need)) return err_failed(err, "out of memory: too many tokens");
+    uint32_t *grown = mem_resize(err, list->ids, list->length, need, sizeof *grown);
+    if (!grown) return -1;
+    list->ids = grown;
+    list->capacity = need;
+    return 0;
+}
+
+static int encode_text(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, const char *text, size_t length, Err *err)
+{
+    size_t before = ids->length;
+    Pieces pieces = pieces_of(tk, text, length);
+    Piece piece;
+    while (pieces_next(&pieces, &piece)) {
+        size_t n = 1;
+        if (reserve_ids(ids, piece.length, err)) goto failed; // at most one id a byte
+        uint32_t *out = ids->ids + ids->length;
+        if (piece.special != NO_ID) *out = piece.special;
+        else n = encode_piece(tk->tables, cache, out, piece.bytes, piece.length, (size_t)(text + length - piece.bytes), err);
+        if (!n) goto failed;
+        ids->length += n;
+    }
+    return 0;
+failed:
+    ids->length = before;
+    return err_prefix(err, "bytes %zu to %zu of the text", (size_t)(piece.bytes - text), (size_t)(piece.bytes - text) + piece.length);
+}
+
+int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err)
+{
+    CacheSlot *cache = length >= LONG_TEXT ? mem_new(NULL, CACHE_SLOTS, sizeof *cache) : NULL; // a help, not a need
+    int status = encode_text(tk, cache, ids, text, length, err);
+    mem_free(cache);
+    return status;
+}
+
+int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err)
+{
+    size_t first_bad = count;
+#ifdef _OPENMP
+#pragma omp parallel
+#endif
+    {
+        CacheSlot *cache = mem_new(NULL, CACHE_SLOTS, sizeof *cache);
+#ifdef _OPENMP
+#pragma omp for schedule(dynamic, 8)
+#endif
+        for (size_t i = 0; i < count; i++) {
+            Err own = {0};
+            if (!encode_text(tk, cache, &lists[i], texts[i].bytes, texts[i].length, &own)) continue;
+#ifdef _OPENMP
+#pragma omp critical(tokenizer_error)
+#endif
+            if (i < first_bad) {
+                first_bad = i;
+                if (err) *err = own;
+            }
+        }
+        mem_free(cache);
+    }
+    return first_bad == count ? 0 : err_prefix(err, "text %zu", first_bad);
+}
+
+// ---- decoding, special tokens, identity ------------------------------------------------------------------------------------
+
+int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] >= tk->vocab) return err_input(err, "token %zu is %lu, but the vocabulary has %zu", i, (unsigned long)ids[i], tk->vocab);
+    for (size_t i = 0; i < n; i++)
+        if (text_add(text, err, tk->tokens[ids[i]].bytes, tk->tokens[ids[i]].length)) return -1;
+    return text_add(text, err, "", 0); // no tokens: "", not NULL
+}
+
+int64_t tokenizer_find(const Tokenizer *tk, const char *token)
+{
+    size_t length = strlen(token);
+    for (size_t i = 0; i < tk->tables->special_count; i++) {
+        const TextView *special = &tk->tokens[tk->tables->special_ids[i]];
+        if (special->length == length && !memcmp(special->bytes, token, length)) return (int64_t)tk->tables->special_ids[i];
+    }
+    return -1;
+}
+
+static uint64_t hash_number(uint64_t hash, uint64_t number)
+{
+    unsigned char bytes[8]; // the same on every byte order
+    for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)(number >> 8 * i);
+    return hash_bytes(hash, bytes, sizeof bytes);
+}
+
+uint64_t tokenizer_hash(const Tokenizer *tk)
+{
+    uint64_t hash = hash_number(hash_number(0, tk->vocab), tk->split_digits);
+    for (size_t i = 0; i < tk->vocab; i++) {
+        hash = hash_number(hash_number(hash, tk->tokens[i].length), tk->special[i]);
+        hash = hash_bytes(hash, tk->tokens[i].bytes, tk->tokens[i].length);
+    }
+    for (size_t i = 0; i < tk->tables->merge_count; i++) {
+        const Merge *merge = &tk->tables->merges[i];
+        hash = hash_number(hash_number(hash_number(hash, merge->left), merge->right), merge->id);
+    }
+    return hash;
+}
+
+void tokenizer_free(Tokenizer *tk)
+{
+    TokenizerTables *t = tk->tables;
+    if (t) {
+        mem_free(t->merges);
+        mem_free(t->pairs);
+        mem_free(t->whole);
+        mem_free(t->special_ids);
+        mem_free(t->bytes);
+        mem_free(t->plain);
+    }
+    mem_free(t);
+    mem_free(tk->tokens);
+    mem_free(tk->special);
+    *tk = (Tokenizer){0};
+}
