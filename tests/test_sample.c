@@ -1,0 +1,629 @@
+// SPDX-License-Identifier: MIT
+/* test_sample.c - the choice of a token against a plain implementation; generation against other batches, threads, calls,
+ * the training pass and another implementation's greedy continuation. */
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/checkpoint.h"
+#include "files/safetensors.h"
+#include "sample.h"
+#include "train.h"
+
+static Compute cx;
+
+static int set_up(void **state)
+{
+    Err err = {0};
+    (void)state;
+    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    compute_free(&cx);
+    return 0;
+}
+
+// ---- the choice of a token -------------------------------------------------------------------------------------------------------
+
+enum { MOST = 1000 };
+#define ALMOST_ONE (1.0f - 0x1p-24f)
+
+static const float *sort_by;
+static int by_value_then_id(const void *left, const void *right)
+{
+    size_t a = *(const size_t *)left, b = *(const size_t *)right;
+    if (sort_by[a] != sort_by[b]) return sort_by[a] > sort_by[b] ? -1 : 1;
+    return a < b ? -1 : a > b;
+}
+
+static void sort_ids(size_t *ids, const float *value, size_t n)
+{
+    for (size_t i = 0; i < n; i++) ids[i] = i;
+    sort_by = value;
+    qsort(ids, n, sizeof *ids, by_value_then_id);
+}
+
+// Sixteen lanes and the tree of the numerics contract.
+static float plain_block_sum(const float *p, size_t n)
+{
+    float lane[16] = {0};
+    for (size_t i = 0; i < n; i++) lane[i % 16] += p[i];
+    for (size_t half = 8; half; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static float plain_mass(const float *p, size_t n)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n; i += 256) sum += plain_block_sum(p + i, n - i < 256 ? n - i : 256);
+    return sum;
+}
+
+// The definition of docs/DESIGN.md section 4, by sorting everything.
+static uint32_t plain_choose(const float *logits, size_t n, const SampleOptions *how, float u)
+{
+    static float z[MOST], p[MOST];
+    static size_t ids[MOST];
+    float top = -INFINITY, running = 0;
+    for (size_t i = 0; i < n; i++) top = fmaxf(top, z[i] = logits[i] / how->temperature);
+    for (size_t i = 0; i < n; i++) {
+        float below = z[i] - top;
+        cx.k->exp_array(&p[i], &below, 1);
+    }
+    sort_ids(ids, z, n);
+    for (size_t i = how->top_k ? how->top_k : n; i < n; i++) p[ids[i]] = 0;
+    if (how->top_p < 1) {
+        float target = how->top_p * plain_mass(p, n), sum = 0;
+        size_t i = 0;
+        sort_ids(ids, p, n);
+        while (i < n && sum < target) sum += p[ids[i++]];
+        for (; i < n; i++) p[ids[i]] = 0;
+    }
+    float target = u * plain_mass(p, n);
+    for (size_t b = 0; b < n; b += 256) {
+        size_t end = n - b < 256 ? n : b + 256, last = b;
+        float after = running + plain_block_sum(p + b, end - b);
+        for (size_t i = b; after > target && i < end; i++) {
+            running += p[i];
+            if (p[i] > 0) last = i;
+            if (running > target) return (uint32_t)i;
+        }
+        if (after > target) return (uint32_t)last;
+        running = after;
+    }
+    fail_msg("no token was drawn");
+    return 0;
+}
+
+static void fill_logits(TestRandom *random, float *logits, size_t n, bool ties)
+{
+    for (size_t i = 0; i < n; i++) logits[i] = ties ? (float)test_integer(random, 7) - 3 : test_uniform(random, -8, 8);
+}
+
+static void choice_equals_plain_definition(void **state)
+{
+    static const size_t sizes[] = {1, 2, 7, 255, 256, 257, 600, 1000}, ks[] = {0, 1, 5, 300};
+    static const float temperatures[] = {0.3f, 1, 2.5f}, ps[] = {1, 0.95f, 0.5f, 1e-6f};
+    TestRandom random = {1};
+    Err err = {0};
+    ChoiceScratch scratch;
+    float logits[MOST], kept[MOST];
+    (void)state;
+    assert_ok(choice_scratch_init(&scratch, MOST, &err), &err);
+    for (size_t trial = 0; trial < 8 * 4 * 3 * 4 * 2; trial++) {
+        size_t n = sizes[trial % 8], at = trial / 8;
+        SampleOptions how = sample_defaults();
+        how.top_k = ks[at % 4] < n ? ks[at % 4] : n;
+        how.temperature = temperatures[at / 4 % 3];
+        how.top_p = ps[at / 12 % 4];
+        fill_logits(&random, logits, n, at / 48);
+        memcpy(kept, logits, n * sizeof *logits);
+        for (size_t i = 0; i < 12; i++) {
+            float u = i == 0 ? 0 : i == 1 ? ALMOST_ONE : test_uniform(&random, 0, 1);
+            uint32_t got = sample_choose(cx.k, logits, n, &how, u, &scratch), want = plain_choose(logits, n, &how, u);
+            if (got != want)
+                fail_msg("n %zu, top-k %zu, top-p %g, temperature %g, u %.9g: token %u, expected %u", n, how.top_k, (double)how.top_p,
+                    (double)how.temperature, (double)u, (unsigned)got, (unsigned)want);
+        }
+        assert_same_bits(logits, kept, n, "logits after the choice");
+    }
+    choice_scratch_free(&scratch);
+}
+
+static void choice_has_the_softmax_distribution(void **state)
+{
+    enum { N = 300, DRAWS = 1 << 14 };
+    TestRandom random = {2};
+    Err err = {0};
+    ChoiceScratch scratch;
+    SampleOptions how = sample_defaults();
+    float logits[N];
+    double p[N], sum = 0;
+    size_t count[N] = {0};
+    (void)state;
+    assert_ok(choice_scratch_init(&scratch, N, &err), &err);
+    fill_logits(&random, logits, N, false);
+    how.temperature = 1.7f;
+    for (size_t i = 0; i < N; i++) sum += p[i] = exp(logits[i] / 1.7);
+    for (size_t i = 0; i < DRAWS; i++) count[sample_choose(cx.k, logits, N, &how, ((float)i + 0.5f) / DRAWS, &scratch)]++;
+    for (size_t i = 0; i < N; i++) // an even grid of u meets a token's interval to within one point
+        if (fabs((double)count[i] - p[i] / sum * DRAWS) > 1.01) fail_msg("token %zu: %zu draws, expected %.2f", i, count[i], p[i] / sum * DRAWS);
+    choice_scratch_free(&scratch);
+}
+
+static void truncation_prefers_lower_ids_among_equals(void **state)
+{
+    float logits[6] = {1, 2, 2, 2, 0, 2};
+    Err err = {0};
+    ChoiceScratch scratch;
+    SampleOptions how = sample_defaults();
+    (void)state;
+    assert_ok(choice_scratch_init(&scratch, 6, &err), &err);
+    how.top_k = 2;
+    assert_int_equal(sample_choose(cx.k, logits, 6, &how, 0, &scratch), 1);
+    assert_int_equal(sample_choose(cx.k, logits, 6, &how, ALMOST_ONE, &scratch), 2);
+    how.top_k = 0;
+    how.top_p = 0.5f; // four tokens of weight 1, one of 0.37, one of 0.14: half of 4.5 takes three
+    assert_int_equal(sample_choose(cx.k, logits, 6, &how, ALMOST_ONE, &scratch), 3);
+    how.temperature = 0;
+    assert_int_equal(sample_choose(cx.k, logits, 6, &how, 0.5f, &scratch), 1);
+    choice_scratch_free(&scratch);
+}
+
+static void impossible_tokens_are_never_drawn(void **state)
+{
+    enum { N = 600 };
+    float logits[N];
+    Err err = {0};
+    ChoiceScratch scratch;
+    SampleOptions how = sample_defaults();
+    (void)state;
+    assert_ok(choice_scratch_init(&scratch, N, &err), &err);
+    for (size_t i = 0; i < N; i++) logits[i] = -300; // exp underflows to zero
+    logits[310] = logits[290] = 5;
+    assert_int_equal(sample_choose(cx.k, logits, N, &how, 0, &scratch), 290);
+    assert_int_equal(sample_choose(cx.k, logits, N, &how, ALMOST_ONE, &scratch), 310);
+    choice_scratch_free(&scratch);
+}
+
+// ---- generation --------------------------------------------------------------------------------------------------------------------
+
+enum { VOCAB = 53, CONTEXT = 80 };
+
+static void small_model(Model *model)
+{
+    Err err = {0};
+    ModelConfig config = {.vocab = VOCAB, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48, .context = CONTEXT,
+        .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = -1, .eos = -1, .pad = -1};
+    assert_ok(model_init(model, &config, &err), &err);
+    model_randomise(model, 3);
+    for (size_t i = 0; i < VOCAB * 32; i++) model->parameters[model->embedding + i] *= 6; // logits that matter
+}
+
+// Lengths on both sides of a page of 16.
+static const size_t lengths[] = {1, 15, 16, 17, 31, 32, 33, 5};
+enum { PROMPTS = sizeof lengths / sizeof *lengths, K = 5, NEW = 21 };
+static uint32_t prompt_ids[PROMPTS][CONTEXT];
+
+static void make_prompts(SamplePrompt *prompts)
+{
+    TestRandom random = {4};
+    for (size_t i = 0; i < PROMPTS; i++) {
+        for (size_t j = 0; j < CONTEXT; j++) prompt_ids[i][j] = test_integer(&random, VOCAB);
+        prompts[i] = (SamplePrompt){.ids = prompt_ids[i], .length = lengths[i], .slot = (uint32_t)(7 + i)};
+    }
+}
+
+static SampleOptions usual(void)
+{
+    SampleOptions how = sample_defaults();
+    how.samples = K;
+    how.max_new = NEW;
+    how.temperature = 0.9f;
+    how.eos = 11;
+    how.seed = 77;
+    how.iteration = 2;
+    return how;
+}
+
+static Sampled *generate(const Model *model, const Compute *on, const SamplePrompt *prompts, size_t count, const SampleOptions *how, const Tokenizer *tk)
+{
+    Err err = {0};
+    Sampled *answers = calloc(count * how->samples, sizeof *answers);
+    assert_ok(sample_generate(answers, model, on, tk, prompts, count, how, NULL, NULL, &err), &err);
+    return answers;
+}
+
+static void discard(Sampled *answers, size_t count)
+{
+    sampled_free(answers, count);
+    free(answers);
+}
+
+static void assert_same_answer(const Sampled *got, const Sampled *want, const char *what)
+{
+    assert_int_equal(got->length, want->length);
+    assert_int_equal(got->ended, want->ended);
+    assert_memory_equal(got->ids, want->ids, want->length * sizeof *want->ids);
+    assert_same_bits(got->logprobs, want->logprobs, want->length, what);
+    assert_same_bits(&got->logprob, &want->logprob, 1, what);
+}
+
+static void batch_size_changes_no_bit(void **state)
+{
+    static const size_t batches[] = {1, 3, 7, 39, 256};
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    Sampled *want = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    size_t ended = 0, shortest = NEW;
+    for (size_t i = 0; i < PROMPTS * K; i++) {
+        ended += want[i].ended;
+        if (want[i].length < shortest) shortest = want[i].length;
+    }
+    assert_true(ended > 0 && ended < PROMPTS * K && shortest < NEW / 2); // sequences do leave and enter
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+        how.batch = batches[b];
+        Sampled *got = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+        for (size_t i = 0; i < PROMPTS * K; i++) assert_same_answer(got + i, want + i, "another batch");
+        discard(got, PROMPTS * K);
+    }
+    discard(want, PROMPTS * K);
+    model_free(&model);
+}
+
+static void threads_and_instruction_sets_change_no_bit(void **state)
+{
+    const Kernels *list[4];
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    Err err = {0};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.top_k = 20;
+    how.top_p = 0.9f;
+    Sampled *want = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    size_t sets = kernels_available(list);
+    for (size_t i = 0; i < 3 + sets; i++) {
+        Compute other;
+        assert_ok(compute_init(&other, i < 3 ? NULL : list[i - 3]->isa, "own", i < 3 ? i + 1 : 2, &err), &err);
+        Sampled *got = generate(&model, &other, prompts, PROMPTS, &how, NULL);
+        for (size_t j = 0; j < PROMPTS * K; j++) assert_same_answer(got + j, want + j, other.k->isa);
+        discard(got, PROMPTS * K);
+        compute_free(&other);
+    }
+    discard(want, PROMPTS * K);
+    model_free(&model);
+}
+
+static void shared_prefill_equals_one_call_a_candidate(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    Sampled *together = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    how.samples = 1;
+    for (size_t i = 0; i < PROMPTS; i++)
+        for (size_t k = 0; k < K; k++) {
+            how.first_sample = k;
+            Sampled *alone = generate(&model, &cx, prompts + i, 1, &how, NULL);
+            assert_same_answer(alone, together + i * K + k, "alone");
+            discard(alone, 1);
+        }
+    discard(together, PROMPTS * K);
+    model_free(&model);
+}
+
+static void a_token_depends_on_every_part_of_its_counter(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.eos = -1;
+    Sampled *base = generate(&model, &cx, prompts, 1, &how, NULL);
+    for (size_t change = 0; change < 5; change++) {
+        SampleOptions other = how;
+        if (change == 0) other.seed++;
+        if (change == 1) other.stream = STREAM_EVAL;
+        if (change == 2) other.iteration++;
+        if (change == 3) other.first_sample = K;
+        prompts[0].slot += change == 4;
+        Sampled *got = generate(&model, &cx, prompts, 1, &other, NULL);
+        assert_memory_not_equal(got->ids, base->ids, NEW * sizeof *base->ids);
+        discard(got, K);
+    }
+    assert_memory_not_equal(base[0].ids, base[1].ids, NEW * sizeof *base->ids);
+    discard(base, K);
+    model_free(&model);
+}
+
+// The KV cache against a full pass: each token's log-probability, and the sum, have the bits of lm_evaluate.
+static void log_probabilities_have_the_bits_of_a_full_pass(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    Err err = {0};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    Sampled *answers = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    for (size_t i = 0; i < PROMPTS * K; i++) {
+        const SamplePrompt *prompt = prompts + i / K;
+        const Sampled *a = answers + i;
+        uint32_t ids[CONTEXT];
+        Example examples[NEW + 1];
+        float got[NEW + 1];
+        memcpy(ids, prompt->ids, prompt->length * sizeof *ids);
+        memcpy(ids + prompt->length, a->ids, a->length * sizeof *ids);
+        for (size_t t = 0; t < a->length; t++) examples[t] = (Example){.ids = ids, .length = prompt->length + t + 1, .prompt = prompt->length + t};
+        examples[a->length] = (Example){.ids = ids, .length = prompt->length + a->length, .prompt = prompt->length};
+        assert_ok(lm_evaluate(&model, &cx, examples, a->length + 1, got, NULL, &err), &err);
+        assert_same_bits(a->logprobs, got, a->length, "log-probabilities");
+        assert_same_bits(&a->logprob, got + a->length, 1, "their sum");
+    }
+    discard(answers, PROMPTS * K);
+    model_free(&model);
+}
+
+static void end_of_text_ends_and_is_kept(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.eos = -1;
+    Sampled *open = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    how.eos = open[2].ids[4];
+    Sampled *closed = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    for (size_t i = 0; i < PROMPTS * K; i++) {
+        size_t end = 0;
+        while (end < NEW && open[i].ids[end] != (uint32_t)how.eos) end++;
+        assert_int_equal(open[i].length, NEW);
+        assert_false(open[i].ended);
+        assert_int_equal(closed[i].ended, end < NEW);
+        assert_int_equal(closed[i].length, end < NEW ? end + 1 : NEW);
+        assert_memory_equal(closed[i].ids, open[i].ids, closed[i].length * sizeof(uint32_t));
+    }
+    assert_true(closed[2].ended);
+    discard(open, PROMPTS * K);
+    discard(closed, PROMPTS * K);
+    model_free(&model);
+}
+
+// Two-letter tokens over few letters, the last one special: stop strings begin and end inside tokens.
+static char token_bytes[VOCAB][3];
+static TextView token_views[VOCAB];
+static bool token_special[VOCAB];
+static Tokenizer letters(void)
+{
+    for (size_t i = 0; i < VOCAB; i++) {
+        token_bytes[i][0] = (char)('a' + i % 3);
+        token_bytes[i][1] = (char)('a' + i / 3 % 3);
+        token_views[i] = (TextView){.bytes = token_bytes[i], .length = 2};
+    }
+    token_special[VOCAB - 1] = true;
+    return (Tokenizer){.vocab = VOCAB, .tokens = token_views, .special = token_special};
+}
+
+static void stop_string_is_found_across_tokens(void **state)
+{
+    static const char *const stops[] = {"a", "ab", "aab", "abab", "cabc", "aabaab", "ccbccb"};
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    Tokenizer tk = letters();
+    Err err = {0};
+    size_t found = 0;
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.eos = -1;
+    Sampled *open = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    for (size_t s = 0; s < sizeof stops / sizeof *stops; s++) {
+        how.stop = stops[s];
+        Sampled *closed = generate(&model, &cx, prompts, PROMPTS, &how, &tk);
+        for (size_t i = 0; i < PROMPTS * K; i++) {
+            char text[2 * NEW + 1] = "";
+            size_t end = 0, used = 0;
+            for (; end < NEW && !strstr(text, stops[s]); end++) {
+                if (!token_special[open[i].ids[end]]) memcpy(text + used, token_bytes[open[i].ids[end]], 3), used += 2;
+            }
+            char *hit = strstr(text, stops[s]);
+            assert_int_equal(closed[i].ended, hit != NULL);
+            assert_int_equal(closed[i].length, end);
+            assert_memory_equal(closed[i].ids, open[i].ids, end * sizeof(uint32_t));
+            found += hit != NULL;
+            if (hit) *hit = '\0';
+            Text cut = {0};
+            assert_ok(sample_text(&cut, &tk, closed[i].ids, closed[i].length, stops[s], &err), &err);
+            assert_string_equal(cut.data ? cut.data : "", text);
+            text_free(&cut);
+        }
+        discard(closed, PROMPTS * K);
+    }
+    assert_true(found > PROMPTS * K);
+    discard(open, PROMPTS * K);
+    model_free(&model);
+}
+
+static void text_of_broken_utf8_is_repaired(void **state)
+{
+    TextView views[3] = {{.bytes = "x\xc3", .length = 2}, {.bytes = "\xa9y", .length = 2}, {.bytes = "<s>", .length = 3}};
+    bool special[3] = {false, false, true};
+    Tokenizer tk = {.vocab = 3, .tokens = views, .special = special};
+    uint32_t whole[] = {0, 2, 1}, broken[] = {1, 0}, bad[] = {3};
+    Text text = {0};
+    Err err = {0};
+    (void)state;
+    assert_ok(sample_text(&text, &tk, whole, 3, NULL, &err), &err);
+    assert_string_equal(text.data, "x\xc3\xa9y");
+    assert_ok(sample_text(&text, &tk, broken, 2, "z", &err), &err);
+    assert_string_equal(text.data, "x\xc3\xa9y\xef\xbf\xbdyx\xef\xbf\xbd");
+    assert_input_error(sample_text(&text, &tk, bad, 1, NULL, &err), &err, "id 3");
+    text_free(&text);
+}
+
+static void greedy_continuation_is_the_known_one(void **state)
+{
+    static const char *const names[] = {"llama-tiny", "llama-untied"};
+    (void)state;
+    for (size_t n = 0; n < 2; n++) {
+        Err err = {0};
+        char *folder = golden_path(names[n]);
+        assert_non_null(folder);
+        char *path = path_in(folder, "expected.safetensors");
+        Model model;
+        Safetensors st;
+        int64_t want[46], input[46 * 4];
+        uint32_t ids[46];
+        assert_ok(checkpoint_load(&model, folder, &err), &err);
+        assert_ok(safetensors_open(&st, path, &err), &err);
+        const StTensor *greedy = safetensors_find(&st, "greedy"), *given = safetensors_find(&st, "input_ids");
+        assert_true(greedy && given && greedy->count == 46 && given->count <= 46 * 4);
+        assert_ok(safetensors_read_i64(&st, greedy, want, 46, &err), &err);
+        assert_ok(safetensors_read_i64(&st, given, input, given->count, &err), &err);
+        for (size_t i = 0; i < 6; i++) ids[i] = (uint32_t)input[i];
+        SamplePrompt prompt = {.ids = ids, .length = 6};
+        SampleOptions how = sample_defaults();
+        how.temperature = 0;
+        how.max_new = 40;
+        Sampled *answer = generate(&model, &cx, &prompt, 1, &how, NULL);
+        for (size_t i = 0; i < 6; i++) assert_int_equal(want[i], input[i]);
+        for (size_t i = 0; i < 40; i++)
+            if (answer->ids[i] != (uint32_t)want[6 + i]) fail_msg("%s, token %zu: %u, expected %d", names[n], i, (unsigned)answer->ids[i], (int)want[6 + i]);
+        discard(answer, 1);
+        safetensors_close(&st);
+        model_free(&model);
+        free(path);
+        free(folder);
+    }
+}
+
+// ---- what is refused ------------------------------------------------------------------------------------------------------------------
+
+static int try_one(const Model *model, const SamplePrompt *prompt, const SampleOptions *how, Err *err)
+{
+    Sampled answers[K] = {{0}};
+    int status = sample_generate(answers, model, &cx, NULL, prompt, 1, how, NULL, NULL, err);
+    assert_true(!status || !answers[0].ids); // nothing is left to free after an error
+    sampled_free(answers, K);
+    return status;
+}
+
+static void unusable_requests_are_refused(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS], bad;
+    SampleOptions how;
+    Err err = {0};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how = usual(), how.samples = 0;
+    assert_input_error(try_one(&model, prompts, &how, &err), &err, "--samples");
+    how = usual(), how.max_new = 0;
+    assert_input_error(try_one(&model, prompts, &how, &err), &err, "--max-new");
+    const float temperatures[] = {-1, NAN, INFINITY, 1e-6f};
+    for (size_t i = 0; i < 4; i++) {
+        how = usual(), how.temperature = temperatures[i];
+        assert_input_error(try_one(&model, prompts, &how, &err), &err, "--temperature");
+    }
+    how = usual(), how.top_p = 0;
+    assert_input_error(try_one(&model, prompts, &how, &err), &err, "--top-p");
+    how = usual(), how.stop = "x";
+    assert_input_error(try_one(&model, prompts, &how, &err), &err, "tokenizer");
+    how = usual();
+    bad = (SamplePrompt){.ids = prompt_ids[0], .length = CONTEXT - NEW + 1, .slot = 31};
+    assert_input_error(try_one(&model, &bad, &how, &err), &err, "slot 31");
+    bad.length--;
+    assert_ok(try_one(&model, &bad, &how, &err), &err);
+    bad.length = 0;
+    assert_input_error(try_one(&model, &bad, &how, &err), &err, "slot 31");
+    uint32_t outside[] = {0, VOCAB};
+    bad = (SamplePrompt){.ids = outside, .length = 2, .slot = 5};
+    assert_input_error(try_one(&model, &bad, &how, &err), &err, "vocabulary of 53");
+    model_free(&model);
+}
+
+static void diverged_weights_name_slot_and_candidate(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    Err err = {0};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    model.parameters[model.norm] = NAN;
+    assert_failed_error(try_one(&model, prompts, &how, &err), &err, "slot 7, candidate");
+    model_free(&model);
+}
+
+static int stop_at_once(void *self, size_t tokens, size_t done, size_t all)
+{
+    *(size_t *)self += tokens;
+    assert_true(done <= all && all == K);
+    return 1;
+}
+
+static void progress_can_stop(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    Sampled answers[K] = {{0}};
+    size_t tokens = 0;
+    Err err = {0};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    assert_failed_error(sample_generate(answers, &model, &cx, NULL, prompts, 1, &how, stop_at_once, &tokens, &err), &err, "stopped");
+    assert_int_equal(tokens, 2 * K); // the prefill's tokens and one step
+    assert_null(answers[0].ids);
+    model_free(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choice_equals_plain_definition),
+        cmocka_unit_test(choice_has_the_softmax_distribution),
+        cmocka_unit_test(truncation_prefers_lower_ids_among_equals),
+        cmocka_unit_test(impossible_tokens_are_never_drawn),
+        cmocka_unit_test(batch_size_changes_no_bit),
+        cmocka_unit_test(threads_and_instruction_sets_change_no_bit),
+        cmocka_unit_test(shared_prefill_equals_one_call_a_candidate),
+        cmocka_unit_test(a_token_depends_on_every_part_of_its_counter),
+        cmocka_unit_test(log_probabilities_have_the_bits_of_a_full_pass),
+        cmocka_unit_test(end_of_text_ends_and_is_kept),
+        cmocka_unit_test(stop_string_is_found_across_tokens),
+        cmocka_unit_test(text_of_broken_utf8_is_repaired),
+        cmocka_unit_test(greedy_continuation_is_the_known_one),
+        cmocka_unit_test(unusable_requests_are_refused),
+        cmocka_unit_test(diverged_weights_name_slot_and_candidate),
+        cmocka_unit_test(progress_can_stop),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
