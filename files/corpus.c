@@ -108,7 +108,8 @@ static int add_folder(Corpus *corpus, const char *folder, const char *prefix, in
         if (!ends_with(names.names[i], ".txt") || names.names[i][0] == '.') continue;
         char *path = os_join(err, folder, names.names[i]);
         Text id = {0};
-        status = !path || text_printf(&id, err, "%s%s", prefix, names.names[i]) ? -1 : add_file(corpus, path, id.data, label, err);
+        status = path ? text_printf(&id, err, "%s%s", prefix, names.names[i]) : -1;
+        if (!status) status = add_file(corpus, path, id.data, label, err);
         text_free(&id);
         mem_free(path);
         *added += !status;
@@ -140,7 +141,7 @@ static int read_folder(Corpus *corpus, const char *path, Err *err)
     if (negative && positive && train) {
         if (os_is_folder(negative) || os_is_folder(positive)) status = read_labelled(corpus, path, negative, positive, err);
         else if (!(status = add_folder(corpus, path, "", LABEL_NONE, &added, err)) && !added)
-            status = err_input(err, "%s: no .txt files (expected pos/ and neg/ as in aclImdb, or a folder of .txt files%s%s)", path,
+            status = err_input(err, "%s: no .txt files (expected pos/ and neg/ as in aclImdb%s%s)", path,
                 os_is_folder(train) ? "; perhaps you meant " : "", os_is_folder(train) ? train : "");
     }
     mem_free(negative);
@@ -171,12 +172,11 @@ static int add_line(Corpus *corpus, const json_t *line, size_t number, const cha
     const char *text, *given;
     int label;
     if (json_get_text(line, "text", &text, where, err) || json_get_text_or(line, "id", NULL, &given, where, err)) return -1;
-    size_t length = json_string_length(json_object_get(line, "text")); // a JSON string may hold NUL
-    if (!length) return err_input(err, "%s: key \"text\": is empty (expected a text to learn from)", where);
+    if (!*text) return err_input(err, "%s: key \"text\": is empty (expected a text to learn from)", where);
     if (read_label(&label, line, where, err)) return -1;
     Text id = {0};
     int status = given ? text_puts(&id, err, given) : text_printf(&id, err, "line %zu", number);
-    if (!status) status = corpus_add(corpus, id.data, text, length, label, err);
+    if (!status) status = corpus_add(corpus, id.data, text, strlen(text), label, err);
     text_free(&id);
     return status;
 }
@@ -198,13 +198,13 @@ static int read_jsonl(Corpus *corpus, const char *path, Err *err)
     }
     corpus->repaired += in.repaired;
     jsonl_close(&in);
-    if (!got && corpus->count == before) return err_input(err, "%s: no lines (expected one JSON object with \"text\" a line)", path);
+    if (!got && corpus->count == before) return err_input(err, "%s: no lines (expected JSON objects with \"text\")", path);
     return got;
 }
 
 int corpus_read(Corpus *corpus, const char *path, Err *err)
 {
-    static const char expected[] = "expected a folder with pos/ and neg/ as in aclImdb, a folder of .txt files, a .txt or a .jsonl file";
+    static const char expected[] = "expected a folder with pos/ and neg/ as in aclImdb, one with .txt files, a .txt or a .jsonl";
     if (os_is_folder(path)) return read_folder(corpus, path, err);
     if (!os_is_file(path)) return err_input(err, "%s: does not exist (%s)", path, expected);
     if (ends_with(path, ".jsonl")) return read_jsonl(corpus, path, err);

@@ -31,7 +31,8 @@ typedef struct {
 } Corpus;
 
 // A folder with pos/ and neg/ (labels), a folder of .txt files (no labels), a .txt file (one text), a .jsonl file with "text"
-// and optionally "label" (0, 1, "neg", "pos") and "id". Empty or missing: an error that says what was expected.
+// and optionally "label" (0, 1, "neg", "pos") and "id". Empty or missing: an error that says what was expected. Adds to what the
+// corpus holds; after an error it holds what was read so far and is still to be freed.
 int corpus_read(Corpus *corpus, const char *path, Err *err);
 int corpus_add(Corpus *corpus, const char *id, const char *text, size_t length, int label, Err *err); // copies, repairs UTF-8
 void corpus_free(Corpus *corpus);
@@ -39,7 +40,8 @@ void corpus_free(Corpus *corpus);
 typedef struct Grammar Grammar;
 Grammar *grammar_load(const char *path, Err *err); // the format is described in data/reviews.grammar itself; NULL on error
 void grammar_free(Grammar *grammar);
-// Adds n distinct reviews, half of each label, a pure function of (grammar, seed); too few distinct ones is an error.
+// Adds n distinct reviews, negative and positive in turns, a pure function of (grammar, seed); the first n of more are the same.
+// Too few distinct ones is an error. Their ids are "review 0", "review 1"...
 int grammar_corpus(Corpus *corpus, const Grammar *grammar, size_t n, uint64_t seed, Err *err);
 
 #endif

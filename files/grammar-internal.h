@@ -62,8 +62,12 @@ static inline int label_within(Mood mood, int label)
 }
 
 static inline bool fits_label(const GrammarAlternative *a, int label) { return a->label == BOTH || a->label == label; }
+
 // Can it be drawn whatever was drawn before?
-static inline bool holds_always(const GrammarAlternative *a, int label) { return fits_label(a, label) && a->memo == NONE && !a->mark; }
+static inline bool holds_always(const GrammarAlternative *a, int label)
+{
+    return fits_label(a, label) && a->memo == NONE && !a->mark;
+}
 
 // Rules nested in the shortest text of this alternative; ENDLESS while none is known.
 int grammar_depth(const Grammar *g, const GrammarAlternative *a, int label);

@@ -47,7 +47,8 @@ static uint32_t add_rule(Grammar *g, const char *name, size_t length, uint32_t l
     void *list = g->rules;
     if (reserve(&list, g->n_rules, &g->cap_rules, sizeof *g->rules, err)) return NONE;
     g->rules = list;
-    g->rules[g->n_rules] = (GrammarRule){name, length, NONE, NONE, line, length && name[0] == '$', {false, false}, {ENDLESS, ENDLESS}};
+    g->rules[g->n_rules] = (GrammarRule){.name = name, .length = length, .first = NONE, .last = NONE, .line = line,
+        .once = length && name[0] == '$', .depth = {ENDLESS, ENDLESS}};
     return (uint32_t)g->n_rules++;
 }
 
@@ -78,7 +79,6 @@ static uint32_t add_alternative(Grammar *g, uint32_t rule, GrammarAlternative ta
 
 static int add_piece(Grammar *g, uint32_t alternative, GrammarPiece piece, Err *err)
 {
-    if (piece.rule == NONE && !piece.length) return 0;
     void *list = g->pieces;
     if (reserve(&list, g->n_pieces, &g->cap_pieces, sizeof *g->pieces, err)) return -1;
     g->pieces = list;
@@ -137,7 +137,8 @@ static int read_tag_word(Reader *r, GrammarAlternative *tag, const char *word, s
     } else if (strchr("0123456789+-.", word[0])) {
         uint32_t weight = 0;
         for (size_t i = 0; i < n; i++) {
-            if (word[i] < '0' || word[i] > '9' || (weight = weight * 10 + (uint32_t)(word[i] - '0')) > MAX_WEIGHT) weight = 0, i = n;
+            weight = word[i] < '0' || word[i] > '9' ? MAX_WEIGHT + 1 : weight * 10 + (uint32_t)(word[i] - '0');
+            if (weight > MAX_WEIGHT) weight = 0, i = n;
         }
         if (!weight) return COMPLAIN(r, "bad weight \"%.*s\" (expected a whole number from 1 to %d)", (int)n, word, MAX_WEIGHT);
         tag->weight = weight;
@@ -156,7 +157,13 @@ static int read_tag(Reader *r, GrammarAlternative *tag)
         p += n + 1;
     }
     r->at = close + 1;
+    while (r->at < r->end && *r->at == ' ') r->at++;
     return 0;
+}
+
+static int add_literal(Reader *r, uint32_t alternative, const char *text, size_t length)
+{
+    return length ? add_piece(r->g, alternative, (GrammarPiece){.text = text, .length = length, .rule = NONE}, r->err) : 0;
 }
 
 // <rule> and its moods; <a> is the article.
@@ -167,7 +174,7 @@ static int read_use(Reader *r, uint32_t alternative)
     if (!close) return COMPLAIN(r, "'<' without '>'");
     size_t length = name_length(name, close), rest = (size_t)(close - name) - length;
     r->at = close + 1;
-    if (length == 1 && *name == 'a' && !rest) return add_piece(r->g, alternative, (GrammarPiece){.text = &article, .length = 1, .rule = NONE}, r->err);
+    if (length == 1 && *name == 'a' && !rest) return add_literal(r, alternative, &article, 1);
     GrammarPiece use = {.rule = length ? find_rule(r->g, name, length) : NONE, .mood = SAME};
     if (rest == 1 && name[length] == '!') use.mood = OPPOSITE;
     else if (rest == 1 && name[length] == '-') use.mood = ALWAYS_NEGATIVE;
@@ -202,7 +209,7 @@ static int read_pieces(Reader *r, uint32_t alternative, char close)
             r->at++;
             continue;
         }
-        if (add_piece(r->g, alternative, (GrammarPiece){.text = literal, .length = (size_t)(r->at - literal), .rule = NONE}, r->err)) return -1;
+        if (add_literal(r, alternative, literal, (size_t)(r->at - literal))) return -1;
         if (ends) return 0;
         int status = 0;
         if (c == '<') status = read_use(r, alternative);
@@ -214,7 +221,7 @@ static int read_pieces(Reader *r, uint32_t alternative, char close)
         if (c != '\\') continue;
         if (*r->at++ != 'n') continue; // \x: the character x begins the next literal
         literal = r->at;
-        if (add_piece(r->g, alternative, (GrammarPiece){.text = "\n", .length = 1, .rule = NONE}, r->err)) return -1;
+        if (add_literal(r, alternative, "\n", 1)) return -1;
     }
 }
 
@@ -241,7 +248,8 @@ static int read_line(Reader *r, uint32_t *rule, bool names)
             return COMPLAIN(r, "expected \"rule-name:\", or spaces before an alternative");
         *rule = find_rule(r->g, r->at, length);
         if (!names) return 0;
-        if (*rule != NONE) return COMPLAIN(r, "rule \"%.*s\" again (first in line %u)", (int)length, r->at, r->g->rules[*rule].line);
+        if (*rule != NONE)
+            return COMPLAIN(r, "rule \"%.*s\" again (first in line %u)", (int)length, r->at, r->g->rules[*rule].line);
         if (length == 1 && *r->at == 'a') return COMPLAIN(r, "rule \"a\": <a> is the article, choose another name");
         return add_rule(r->g, r->at, length, r->line, r->err) == NONE ? -1 : 0;
     }
@@ -302,28 +310,33 @@ static void find_depths(Grammar *g)
     }
 }
 
-static bool mark(Grammar *g, uint32_t rule, int label)
+static bool mark_used(Grammar *g, uint32_t rule, int label)
 {
-    bool fresh = !g->rules[rule].used[label];
-    g->rules[rule].used[label] = true;
-    return fresh;
+    if (rule == NONE || g->rules[rule].used[label]) return false;
+    return g->rules[rule].used[label] = true;
+}
+
+// Marks what one rule leads to; true when something was marked for the first time.
+static bool mark_within(Grammar *g, const GrammarRule *rule, int label)
+{
+    bool changed = false;
+    for (uint32_t a = rule->first; a != NONE; a = g->alternatives[a].next) {
+        if (!fits_label(&g->alternatives[a], label)) continue;
+        changed |= mark_used(g, g->alternatives[a].memo, label);
+        for (uint32_t p = g->alternatives[a].first; p != NONE; p = g->pieces[p].next)
+            changed |= mark_used(g, g->pieces[p].rule, label_within(g->pieces[p].mood, label));
+    }
+    return changed;
 }
 
 static void find_used(Grammar *g)
 {
-    bool changed = mark(g, g->start, LABEL_NEGATIVE);
-    for (changed |= mark(g, g->start, LABEL_POSITIVE); changed;) {
+    mark_used(g, g->start, LABEL_NEGATIVE);
+    mark_used(g, g->start, LABEL_POSITIVE);
+    for (bool changed = true; changed;) {
         changed = false;
-        for (size_t i = 0; i < g->n_rules * 2; i++) {
-            if (!g->rules[i / 2].used[i % 2]) continue;
-            for (uint32_t a = g->rules[i / 2].first; a != NONE; a = g->alternatives[a].next) {
-                const GrammarAlternative *alternative = &g->alternatives[a];
-                if (!fits_label(alternative, (int)(i % 2))) continue;
-                if (alternative->memo != NONE) changed |= mark(g, alternative->memo, (int)(i % 2));
-                for (uint32_t p = alternative->first; p != NONE; p = g->pieces[p].next)
-                    if (g->pieces[p].rule != NONE) changed |= mark(g, g->pieces[p].rule, label_within(g->pieces[p].mood, (int)(i % 2)));
-            }
-        }
+        for (size_t i = 0; i < g->n_rules * 2; i++)
+            if (g->rules[i / 2].used[i % 2]) changed |= mark_within(g, &g->rules[i / 2], (int)(i % 2));
     }
 }
 
@@ -340,15 +353,18 @@ static int check_rule(const Grammar *g, const GrammarRule *rule, int label, bool
     const char *fault = NULL;
     if (rule->first == NONE) fault = "has no alternatives";
     else if (weight > UINT32_MAX) fault = "has weights whose sum exceeds 2^32";
-    else if (rule->used[label] && !any) fault = label ? "has no alternative that holds for every positive review" : "has no alternative that holds for every negative review";
-    else if (rule->used[label] && depths_too && rule->depth[label] == ENDLESS) fault = "never ends: each alternative leads to a rule that leads back";
-    else if (rule->used[label] && depths_too && rule->depth[label] > MAX_LEVELS) fault = "nests too many rules";
+    else if (!rule->used[label]) fault = NULL;
+    else if (!any && label == LABEL_POSITIVE) fault = "has no alternative without condition or mark for a positive review";
+    else if (!any) fault = "has no alternative without condition or mark for a negative review";
+    else if (depths_too && rule->depth[label] == ENDLESS) fault = "never ends: each alternative leads to a rule that leads back";
+    else if (depths_too && rule->depth[label] > MAX_LEVELS) fault = "nests too many rules";
     return fault ? err_input(err, "%s:%u: rule \"%.*s\" %s", g->path, rule->line, length, name, fault) : 0;
 }
 
 static int check(Grammar *g, Err *err)
 {
-    if ((g->start = find_rule(g, "review", 6)) == NONE) return err_input(err, "%s: no rule \"review\" (every text begins there)", g->path);
+    g->start = find_rule(g, "review", 6);
+    if (g->start == NONE) return err_input(err, "%s: no rule \"review\" (every text begins there)", g->path);
     find_depths(g);
     find_used(g);
     // A rule without alternatives makes all that use it endless, so those are looked for first.
@@ -362,9 +378,11 @@ Grammar *grammar_load(const char *path, Err *err)
     Grammar *g = mem_new(err, 1, sizeof *g);
     if (!g) return NULL;
     g->path = mem_copy_text(err, path);
-    if (!g->path || os_read_file(&g->source, path, err) || read_rules(g, true, err) || read_rules(g, false, err) || check(g, err)) {
-        grammar_free(g);
-        return NULL;
-    }
-    return g;
+    int status = g->path ? os_read_file(&g->source, path, err) : -1;
+    if (!status) status = read_rules(g, true, err);
+    if (!status) status = read_rules(g, false, err);
+    if (!status) status = check(g, err);
+    if (!status) return g;
+    grammar_free(g);
+    return NULL;
 }

@@ -13,7 +13,8 @@ enum {
     MAX_DEPTH = 60,      // rules within rules; below this only the shortest way out is taken
     MAX_BYTES = 1 << 16, // of one text
     MAX_STEPS = 1 << 18, // rules expanded for one text
-    MAX_ATTEMPTS = 200   // to find a text not drawn before
+    MAX_ATTEMPTS = 200,  // to find a text not drawn before
+    MAX_TEXTS = 1 << 28
 };
 
 // ---- drawing a text ----------------------------------------------------------------------------------------------------
@@ -58,7 +59,8 @@ static int settle_conditions(Draw *d, uint32_t rule, int label, int depth)
     int status = 0;
     for (uint32_t a = d->g->rules[rule].first; a != NONE && !status; a = d->g->alternatives[a].next) {
         const GrammarAlternative *one = &d->g->alternatives[a];
-        if (one->memo != NONE && fits_label(one, label) && !d->drawn[one->memo]) status = expand(d, &unused, one->memo, label, depth + 1);
+        bool open = one->memo != NONE && fits_label(one, label) && !d->drawn[one->memo];
+        if (open) status = expand(d, &unused, one->memo, label, depth + 1);
     }
     text_free(&unused);
     return status;
@@ -66,10 +68,10 @@ static int settle_conditions(Draw *d, uint32_t rule, int label, int depth)
 
 static uint32_t shortest(const Grammar *g, uint32_t rule, int label)
 {
+    const GrammarAlternative *all = g->alternatives;
     uint32_t a = g->rules[rule].first;
-    while (!holds_always(&g->alternatives[a], label) || grammar_depth(g, &g->alternatives[a], label) != g->rules[rule].depth[label])
-        a = g->alternatives[a].next; // grammar_load saw that there is one
-    return a;
+    while (!holds_always(&all[a], label) || grammar_depth(g, &all[a], label) != g->rules[rule].depth[label]) a = all[a].next;
+    return a; // grammar_load saw that there is one
 }
 
 // An alternative by weight among those that apply: one draw, and none where there is nothing to choose. NONE on error.
@@ -199,12 +201,14 @@ static int add_distinct(Corpus *corpus, Draw *d, const Seen *seen, Text *text, u
         *slot = (uint32_t)corpus->count;
         return 0;
     }
-    return err_input(d->err, "%s: no review number %u: %d in a row were there before (the grammar holds too few)", d->g->path, index + 1, MAX_ATTEMPTS);
+    return err_input(d->err, "%s: too few different reviews: for number %u, %d in a row were there before", d->g->path, index + 1,
+        MAX_ATTEMPTS);
 }
 
 int grammar_corpus(Corpus *corpus, const Grammar *grammar, size_t n, uint64_t seed, Err *err)
 {
-    if (n > UINT32_MAX / 4 || corpus->count > UINT32_MAX / 4) return err_input(err, "%s: %zu reviews asked for, at most %u can be", grammar->path, n, UINT32_MAX / 4);
+    if (n > MAX_TEXTS || corpus->count > MAX_TEXTS)
+        return err_input(err, "%s: %zu reviews asked for, at most %u can be drawn", grammar->path, n, (unsigned)MAX_TEXTS);
     Draw d = {.g = grammar, .seed = seed, .err = err};
     Seen seen = {.size = 64};
     Text text = {0};
