@@ -43,7 +43,7 @@ static bool same_key(const char *a, const char *b)
     return *a == *b;
 }
 
-// Two options may share a name in different groups (--batch): the later row is the one a command with both means.
+// Two options may share a name in different groups (--batch): the later row wins where both are taken.
 static const OptionSpec *find_option(const char *key, unsigned groups)
 {
     const OptionSpec *found = NULL;
@@ -126,7 +126,7 @@ static int parse_number(const OptionSpec *o, double *number, const char *value, 
 static int parse_choice(const OptionSpec *o, const char *value, const char *where, Err *err)
 {
     size_t n = strlen(value);
-    for (const char *c = o->unit; n && (c = strstr(c, value)); c += n)
+    for (const char *c = o->unit; n && !strchr(value, '|') && (c = strstr(c, value)); c += n)
         if ((c == o->unit || c[-1] == '|') && (c[n] == '\0' || c[n] == '|')) return 0;
     return err_input(err, "%s: \"%s\" where one of %s was expected", where, value, o->unit);
 }
@@ -248,7 +248,7 @@ static int parse_defaults(Settings *settings, const char *defaults, Err *err)
         *value++ = '\0';
         const OptionSpec *option;
         const char *stage;
-        status = find_key(&option, &stage, key, OPT_ALL & ~(unsigned)OPT_TRACE, "the command's defaults", "", err)
+        status = find_key(&option, &stage, key, OPT_ALL, "the command's defaults", "", err)
             || assign(settings, FROM_DEFAULTS, option, stage, value, "the command's defaults", err);
         key = end;
     }
@@ -294,7 +294,7 @@ static int parse_profile_line(Settings *settings, char *line, const char *place,
     snprintf(where, sizeof where, "%s: %.80s", place, line);
     const OptionSpec *option;
     const char *stage;
-    if (find_key(&option, &stage, line, OPT_ALL & ~(unsigned)OPT_TRACE, where, "", err) || unquote(value, where, err)) return -1;
+    if (find_key(&option, &stage, line, OPT_ALL, where, "", err) || unquote(value, where, err)) return -1;
     if (!strcmp(option->name, "profile")) return err_input(err, "%s: a profile cannot name another", where);
     return assign(settings, FROM_PROFILE, option, stage, value, where, err);
 }

@@ -68,10 +68,13 @@ typedef struct {
     size_t steps;
 } Options;
 
-// Which options a command takes: groups of the table.
+// Which options a command takes: groups of the table. An option that a command does not take is an error, so a command
+// names the narrow groups where it can.
 enum {
-    OPT_COMMON = 1 << 0, OPT_TEXT = 1 << 1, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5,
-    OPT_RANK = 1 << 6, OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10, OPT_ALL = (1 << 11) - 1
+    OPT_COMMON = 1 << 0, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5, OPT_RANK = 1 << 6,
+    OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
+    OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
+    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_ALL = (1 << 16) - 1
 };
 
 typedef enum { FROM_DEFAULTS, FROM_PROFILE, FROM_COMMAND_LINE } SettingSource;

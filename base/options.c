@@ -25,14 +25,14 @@ const OptionSpec option_table[] = {
     FLAG("quiet", quiet, OPT_COMMON, "no progress on standard error"),
     FLAG("force", force, OPT_COMMON, "replace a run or file that exists"),
     // texts
-    TEXT("corpus", corpus, OPT_TEXT, NULL, "PATH", "texts: a folder (pos/ and neg/, or *.txt), a .txt, .jsonl or .grammar file"),
-    TEXT("test-corpus", test_corpus, OPT_TEXT, NULL, "PATH", "texts to measure on, never trained on"),
-    SIZE("corpus-size", corpus_size, OPT_TEXT, "4000", 1, ANY, "texts", "made from a .grammar file"),
-    SIZE("limit", limit, OPT_TEXT, "0", 0, ANY, "texts", "use only the first so many; 0: all"),
-    TEXT("tokenizer", tokenizer, OPT_TEXT | OPT_PROMPT | OPT_TOKENIZER, NULL, "FILE", "tokenizer.json"),
-    TEXT("prompts", prompts, OPT_TEXT, NULL, "FILE", "JSON lines with \"prompt\" (or \"text\")"),
-    TEXT("data", data, OPT_TEXT, NULL, "FILE", "JSON lines to train on"),
-    TEXT("jsonl", jsonl, OPT_TEXT | OPT_TOKENIZER, NULL, "FILE", "JSON lines to read"),
+    TEXT("corpus", corpus, OPT_CORPUS, NULL, "PATH", "texts: a folder (pos/ and neg/, or *.txt), a .txt, .jsonl or .grammar file"),
+    TEXT("test-corpus", test_corpus, OPT_CORPUS, NULL, "PATH", "texts to measure on, never trained on"),
+    SIZE("corpus-size", corpus_size, OPT_CORPUS, "4000", 1, ANY, "texts", "made from a .grammar file"),
+    SIZE("limit", limit, OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL, "0", 0, ANY, "texts", "use only the first so many; 0: all"),
+    TEXT("tokenizer", tokenizer, OPT_TOKENIZER_FILE | OPT_PROMPT, NULL, "FILE", "tokenizer.json"),
+    TEXT("prompts", prompts, OPT_PROMPTS, NULL, "FILE", "JSON lines with \"prompt\" (or \"text\")"),
+    TEXT("data", data, OPT_DATA, NULL, "FILE", "JSON lines to train on"),
+    TEXT("jsonl", jsonl, OPT_JSONL, NULL, "FILE", "JSON lines to read"),
     // one prompt
     TEXT("prompt", prompt, OPT_PROMPT, NULL, "TEXT", "text to continue"),
     TEXT("ids", ids, OPT_PROMPT | OPT_TRACE, NULL, "N,N,...", "token ids instead of text"),
@@ -51,6 +51,9 @@ const OptionSpec option_table[] = {
     FLAG("untied", untied, OPT_MODEL, "an output matrix of its own instead of the embedding"),
     NUMBER("rope-theta", rope_theta, OPT_MODEL, "10000", 1, 1e12, "", "base of the rotary position frequencies"),
     NUMBER("rms-eps", rms_eps, OPT_MODEL, "1e-5", OPTION_ABOVE_0, 1, "", "added to the mean square in RMSNorm"),
+    // traces; before training's "batch", which the name means wherever both are taken and in profiles
+    TEXT("batch", batch_file, OPT_TRACE, NULL, "FILE", "safetensors with input_ids and labels (-100: not counted)"),
+    SIZE("steps", steps, OPT_TRACE, "1", 1, 1000000, "steps", "on this batch"),
     // training
     NUMBER("lr", lr, OPTIMISER, "1e-3", 0, 100, "", "learning rate of AdamW"),
     NUMBER("beta1", beta1, OPTIMISER, "0.9", 0, 0.99999, "", "decay of the mean of gradients"),
@@ -97,9 +100,6 @@ const OptionSpec option_table[] = {
     NUMBER("prefix-share", prefix_share, OPT_HEAD, "0.5", 0, 1, "of texts", "read as a prefix of random length"),
     SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
     SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
-    // traces; after training's "batch", so that the name means a file where OPT_TRACE is taken
-    TEXT("batch", batch_file, OPT_TRACE, NULL, "FILE", "safetensors with input_ids and labels (-100: not counted)"),
-    SIZE("steps", steps, OPT_TRACE, "1", 1, 1000000, "steps", "on this batch"),
     {NULL, OPTION_FLAG, 0, 0, NULL, 0, 0, NULL, NULL},
 };
 

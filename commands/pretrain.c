@@ -147,7 +147,7 @@ const Command command_pretrain = {
     .name = "pretrain",
     .operands = "",
     .summary = "language modelling on texts; writes a checkpoint",
-    .groups = OPT_COMMON | OPT_TEXT | OPT_MODEL | OPT_TRAIN,
+    .groups = OPT_COMMON | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN,
     .help = "pretrain --corpus PATH --tokenizer FILE.json -o DIR trains fresh weights of the sizes given below.\n"
             "pretrain --corpus PATH --init CKPT -o DIR goes on from a checkpoint, with its tokenizer.\n"
             "A text is its tokens and an end-of-text token; a longer one than the context is cut into pieces that share one token, so that\n"

@@ -141,7 +141,7 @@ const Command command_sft = {
     .name = "sft",
     .operands = "CKPT",
     .summary = "supervised fine-tuning on prompts and responses; writes a checkpoint",
-    .groups = OPT_COMMON | OPT_TEXT | OPT_TRAIN,
+    .groups = OPT_COMMON | OPT_DATA | OPT_TRAIN,
     .defaults = "lr=1e-4",
     .help = "sft CKPT --data FILE.jsonl -o DIR reads lines with \"prompt\" and \"response\" (or \"text\"); the loss counts the tokens of the response\n"
             "and the end-of-text token after it. A line too long for the context is an error: nothing is cut silently.",

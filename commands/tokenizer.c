@@ -201,7 +201,7 @@ const Command command_tokenizer = {
     .name = "tokenizer",
     .operands = "train|encode|decode",
     .summary = "train a byte-level BPE tokenizer; text to token ids and back",
-    .groups = OPT_COMMON | OPT_TEXT | OPT_TOKENIZER,
+    .groups = OPT_COMMON | OPT_CORPUS | OPT_JSONL | OPT_TOKENIZER | OPT_TOKENIZER_FILE,
     .help = "tokenizer train --vocab N --special TOKEN --jsonl IN.jsonl -o FILE.json learns merges from lines with \"text\" (or --corpus PATH).\n"
             "tokenizer encode --tokenizer FILE.json --jsonl IN.jsonl writes lines {\"text\",\"ids\"} to standard output, or to -o FILE.\n"
             "tokenizer decode --tokenizer FILE.json --jsonl IN.jsonl reads lines with \"ids\" and writes {\"ids\",\"text\"}; bytes that are no\n"

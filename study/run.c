@@ -124,7 +124,10 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
 {
     *run = (Run){0};
     if (options->force ? remove_old(folder, false, err) : refuse_existing(folder, err)) return -1;
-    if (os_make_folders(folder, err)) return -1;
+    if (os_make_folders(folder, err)) { // a file in the way is the command line's fault; a place one may not write to is not
+        if (!os_is_file(folder)) err->status = 1;
+        return -1;
+    }
     Text text = {0};
     run->folder = mem_copy_text(err, folder);
     run->provenance = json_object();
@@ -132,7 +135,10 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
         settings_write(&text, settings, command, err) || write_text(run, "settings.conf", &text, err) ||
         describe(run->provenance, command, settings, options, cx, err) || write_provenance(run, err);
     text_free(&text);
-    if (status) run_close(run);
+    if (status) {
+        err->status = 1;
+        run_close(run);
+    }
     return status ? -1 : 0;
 }
 
