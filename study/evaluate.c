@@ -141,22 +141,28 @@ static int measure_held_out(Evaluation *out, const Model *model, const Compute *
     return status;
 }
 
-static int measure_answers(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts, Err *err)
+static bool has_rewards(const EvaluateOptions *how) { return how->rewards && (how->rewards->count || how->rewards->gold); }
+
+int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateOptions *how, Err *err)
 {
-    Columns columns = {0};
-    bool scored = how->rewards && (how->rewards->count || how->rewards->gold);
-    int status = collect_answers(answers, out, model, cx, how, prompts, err);
-    if (!status && scored) status = score_answers(answers, how->rewards, err);
-    if (!status && how->best_of) keep_best(answers);
-    if (!status) status = columns_init(&columns, answers, err);
+    Columns columns;
+    int status = columns_init(&columns, answers, err);
     if (!status) {
         out->samples = answers->count;
-        if (scored) measure_rewards(out, &columns, answers, how->rewards);
+        if (has_rewards(how)) measure_rewards(out, &columns, answers, how->rewards);
         if (how->reference) measure_divergence(out, &columns, answers);
         status = measure_text(out, &columns, how, err);
     }
     columns_free(&columns);
     return status;
+}
+
+static int answer_prompts(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts, Err *err)
+{
+    if (collect_answers(answers, out, model, cx, how, prompts, err)) return -1;
+    if (has_rewards(how) && score_answers(answers, how->rewards, err)) return -1;
+    if (how->best_of) keep_best(answers);
+    return evaluate_answers(out, answers, how, err);
 }
 
 int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err)
@@ -165,7 +171,7 @@ int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Com
     size_t prompts = how->prompts ? how->prompts->count : 0;
     if (how->prompt_count && how->prompt_count < prompts) prompts = how->prompt_count;
     *out = (Evaluation){0};
-    int status = prompts ? measure_answers(out, list, model, cx, how, prompts, err) : 0;
+    int status = prompts ? answer_prompts(out, list, model, cx, how, prompts, err) : 0;
     if (!status && how->held_out_count) status = measure_held_out(out, model, cx, how, err);
     if (status || !answers) samples_free(list);
     return status;

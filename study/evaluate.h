@@ -54,6 +54,8 @@ typedef struct {
 
 // answers: NULL, or receives the answers that were counted (an empty list; scored like candidates).
 int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err);
+// The measures of answers that exist already and are scored (samples_score), such as a stage's candidates; no perplexity.
+int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateOptions *how, Err *err);
 // {"reward":{"mean","lo","hi"},"positive_rate":{...},...}; NULL with an Err when memory is exhausted.
 json_t *evaluation_json(const Evaluation *evaluation, Err *err);
 // Adds evaluation_json's keys to an object that holds others already, such as "iteration".

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+/* alignment.h - RAFT in a run directory: after each iteration its candidates, a line of metrics and the checkpoint.
+ *
+ *     Alignment a = {.raft = {.prompts = prompts.count, .samples = 8, .seed = 1}, .policy = &policy, .rewards = &rewards,
+ *                    .evaluate = &how, .iterations = 5};
+ *     if (alignment_run(&a, &run, &err)) return -1;
+ *
+ * Files: iter_000/candidates.jsonl (ranked), metrics.jsonl, timing.jsonl, checkpoint/. A line of metrics holds the model after
+ * so many iterations, 0 being before the first: {"iteration",evaluation..., "stage":{...}, "train":{...}}, where stage and train
+ * tell of the iteration that led there. Without evaluation prompts (evaluate->prompts NULL) a line measures the candidates with
+ * which this model answered its stage, and stage and train tell of that same iteration; the last model has no line.
+ */
+#ifndef RAFT_STUDY_ALIGNMENT_H
+#define RAFT_STUDY_ALIGNMENT_H
+
+#include "policy.h"
+#include "study/evaluate.h"
+#include "study/progress.h"
+#include "study/run.h"
+
+// What happens, for whoever prints; non-zero stops. line is the line of metrics.jsonl.
+typedef struct {
+    void *self;
+    int (*ranked)(void *self, size_t iteration, const CandidateList *candidates, Err *err);
+    int (*measured)(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err);
+} AlignmentListener;
+
+typedef struct {
+    Raft raft;              // prompts, stage, samples, rank, seed; the rest is set by alignment_run
+    Policy *policy;
+    RewardSet *rewards;
+    EvaluateOptions *evaluate;
+    size_t iterations;
+    bool quiet;             // no progress on standard error
+    AlignmentListener listener; // functions may be NULL
+    // of the iteration under way
+    Run *run;
+    Progress bar;
+    Measure all, kept, kl;  // raw reward of the candidates and of the selected ones; log ratio of the candidates
+    Evaluation stage;       // of the candidates, without evaluation prompts
+} Alignment;
+
+int alignment_run(Alignment *alignment, Run *run, Err *err);
+
+#endif
