@@ -39,14 +39,14 @@
 /* Register tiles: ROWS chains (queries, or keys in the gradients of K and V) times WIDE vectors. They are constants at every
  * call so that the accumulators of a tile live in registers. */
 #if defined(RAFT_ISA_avx512)
-enum { ROWS = 8, WIDE = 2, KEY_ROWS = 8, KEY_WIDE = 2 };
+enum { ROWS = 8, WIDE = 2, KEY_ROWS = 8 };
 #elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
-enum { ROWS = 6, WIDE = 1, KEY_ROWS = 4, KEY_WIDE = 1 };
+enum { ROWS = 6, WIDE = 1, KEY_ROWS = 6 };
 #else
-enum { ROWS = 2, WIDE = 1, KEY_ROWS = 2, KEY_WIDE = 1 };
+enum { ROWS = 2, WIDE = 1, KEY_ROWS = 2 };
 #endif
-enum { FEW_ROWS = ROWS / 2, FEW_WIDE = 2 * WIDE, ONE_WIDE = 4, MAX_WIDE = 4, MAX_TILE = 16 };
-_Static_assert((int)ROWS <= (int)ATTENTION_ROWS && ATTENTION_QUERIES % ROWS == 0 && PAGE % KEY_ROWS == 0, "tiles fill their blocks");
+enum { REST_ROWS = PAGE % KEY_ROWS, FEW_ROWS = ROWS / 2, FEW_WIDE = 2 * WIDE, ONE_WIDE = 4, MAX_WIDE = 4, MAX_TILE = 16 };
+_Static_assert((int)ROWS <= (int)ATTENTION_ROWS && ATTENTION_QUERIES % ROWS == 0, "tiles fill their blocks");
 _Static_assert(PAGE == LANES, "a vector holds one element of each key of a page");
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -107,15 +107,23 @@ INLINE void score_pages(v16 *top, float *s, const Tile *t, size_t g, size_t head
 {
     v16 acc[MAX_TILE];
     const float *k[MAX_WIDE];
+    size_t keys = t->keys, growth = t->growth;
     for (int w = 0; w < wide; w++) k[w] = t->pages[g + (size_t)w] + t->offset;
     dot_tile(acc, t->q, k, head_dim, rows, wide);
-    for (int w = 0; w < wide; w++, g++)
+    float *to = s + g * (size_t)rows * PAGE;
+    for (int w = 0; w < wide; w++)
         for (int r = 0; r < rows; r++) {
-            v16 x = v16_mul(acc[r * wide + w], scale);
-            v16_store(s + (g * (size_t)rows + (size_t)r) * PAGE, x);
-            if (t->keys < (g + 1) * PAGE) x = v16_select(v16_first(keys_in_page(t->keys + (size_t)r * t->growth, g)), x, top[r]);
-            top[r] = v16_max(top[r], x);
+            acc[r * wide + w] = v16_mul(acc[r * wide + w], scale);
+            v16_store(to + (w * rows + r) * PAGE, acc[r * wide + w]);
         }
+    if (keys < (g + (size_t)wide) * PAGE)
+        for (int w = 0; w < wide; w++)
+            for (int r = 0; r < rows; r++) {
+                v16m seen = v16_first(keys_in_page(keys + (size_t)r * growth, g + (size_t)w));
+                acc[r * wide + w] = v16_select(seen, acc[r * wide + w], top[r]);
+            }
+    for (int w = 0; w < wide; w++)
+        for (int r = 0; r < rows; r++) top[r] = v16_max(top[r], acc[r * wide + w]);
 }
 
 // s[j] = exp(s[j] - max) in place for keys j < keys, a page every `step` floats; returns the sum.
@@ -146,6 +154,10 @@ static float exp_row(float *s, size_t step, size_t keys, float max)
 INLINE void chain_page(v16 *acc, const float *p, const float *b, size_t b_row, size_t page, size_t keys, size_t end, size_t lanes,
     const int rows, const int wide)
 {
+    if (keys >= (page + 1) * PAGE) {
+        for (size_t j = 0; j < PAGE; j++) chain_step(acc, p + j, PAGE, b + j * b_row, lanes, 0, (size_t)rows, rows, wide);
+        return;
+    }
     size_t all = keys_in_page(keys, page), any = keys_in_page(end, page), j = 0;
     for (; j < all; j++) chain_step(acc, p + j, PAGE, b + j * b_row, lanes, 0, (size_t)rows, rows, wide);
     for (; j < any; j++) chain_step(acc, p + j, PAGE, b + j * b_row, lanes, page * PAGE + j - keys + 1, (size_t)rows, rows, wide);
@@ -303,6 +315,28 @@ void KERNEL(attention_forward)(float *out, float *stats, const float *q, const A
 
 // ---- keys and values into pages ----------------------------------------------------------------------------------------
 
+// to[j][i] = from[i][j] for i < rows, j < columns
+static void transpose(float *to, size_t to_row, const float *from, size_t from_row, size_t rows, size_t columns)
+{
+    size_t i = 0;
+#if defined(__SSE__)
+    for (; i + 4 <= rows; i += 4) {
+        size_t j = 0;
+        for (; j + 4 <= columns; j += 4) {
+            const float *x = from + i * from_row + j;
+            __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + from_row), c = _mm_loadu_ps(x + 2 * from_row), d = _mm_loadu_ps(x + 3 * from_row);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            float *y = to + j * to_row + i;
+            _mm_storeu_ps(y, a), _mm_storeu_ps(y + to_row, b), _mm_storeu_ps(y + 2 * to_row, c), _mm_storeu_ps(y + 3 * to_row, d);
+        }
+        for (; j < columns; j++)
+            for (size_t e = 0; e < 4; e++) to[j * to_row + i + e] = from[(i + e) * from_row + j];
+    }
+#endif
+    for (; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) to[j * to_row + i] = from[i * from_row + j];
+}
+
 // The positions of the span's new rows that fall into one page.
 static void store_page(const float *k, const float *v, const AttentionSpan *span, size_t page, const AttentionShape *s)
 {
@@ -311,8 +345,7 @@ static void store_page(const float *k, const float *v, const AttentionSpan *span
     for (size_t kv = 0; kv < s->kv_heads; kv++) {
         size_t from = (span->row + start - span->past) * s->kv_stride + kv * hd;
         float *keys = span->pages[page] + kv_offset(s, kv) + start % PAGE, *values = keys + PAGE * hd - start % PAGE + start % PAGE * hd;
-        for (size_t d = 0; d < hd; d++)
-            for (size_t r = 0; r < rows; r++) keys[d * PAGE + r] = k[from + r * s->kv_stride + d];
+        transpose(keys, PAGE, k + from, s->kv_stride, rows, hd);
         for (size_t r = 0; r < rows; r++) memcpy(values + r * hd, v + from + r * s->kv_stride, hd * sizeof *v);
     }
 }
@@ -333,27 +366,35 @@ void KERNEL(attention_store)(const float *k, const float *v, const AttentionSpan
 
 // ---- backward ----------------------------------------------------------------------------------------------------------
 
-typedef struct { // one head of one span; pointers are to its first row and this head's columns
+/* One head of one span. Rows that are a model's width apart share cache sets, so the head works on rows next to each other and
+ * copies them in and out. */
+typedef struct {
     const AttentionShape *shape;
     const AttentionSpan *span;
-    size_t n, offset, out_stride, stats_stride;
-    bool fresh;               // the group's first head: dk and dv start from +0
-    const float *q, *dout, *out, *stats;
-    float *dq, *dk, *dv;
+    size_t n, offset;
+    const float *stats;       // of the first row
+    float *q, *dout, *dq;     // [n][head_dim]
     float *d;                 // [n] D of each query
     float *p, *ds;            // [page of the block][query of the block][16]
-    float *keys, *values;     // K [key of the block][head_dim] and V [page of the block][head_dim][16]: the transposed of the pages
+    float *keys, *values;     // K [key of the block][head_dim] and V [page of the block][head_dim][16]: the pages transposed
+    float *dk, *dv;           // [key of the block][head_dim]
 } Backward;
 
-static void output_dots(const Backward *b)
+enum { BLOCK_KEYS = ATTENTION_KEY_PAGES * PAGE };
+
+static void copy_rows(float *to, size_t to_row, const float *from, size_t from_row, size_t rows, size_t columns)
+{
+    for (size_t r = 0; r < rows; r++) memcpy(to + r * to_row, from + r * from_row, columns * sizeof *to);
+}
+
+static void output_dots(const Backward *b, const float *out, size_t stride)
 {
     size_t hd = b->shape->head_dim;
     for (size_t i = 0; i < b->n; i++) {
-        const float *x = b->dout + i * b->out_stride, *y = b->out + i * b->out_stride;
         v16 sum = v16_zero();
         for (size_t c = 0; c < hd; c += LANES) {
             size_t n = smaller(hd - c, LANES);
-            v16 next = v16_fma(load_lanes(x + c, n), load_lanes(y + c, n), sum);
+            v16 next = v16_fma(load_lanes(b->dout + i * hd + c, n), load_lanes(out + i * stride + c, n), sum);
             sum = n == LANES ? next : v16_select(v16_first(n), next, sum);
         }
         b->d[i] = v16_sum(sum);
@@ -362,14 +403,11 @@ static void output_dots(const Backward *b)
 
 static void transpose_pages(const Backward *b, size_t first_page, size_t pages)
 {
-    size_t hd = b->shape->head_dim;
+    size_t hd = b->shape->head_dim, n = PAGE * hd;
     for (size_t g = 0; g < pages; g++) {
-        const float *k = b->span->pages[first_page + g] + b->offset, *v = k + PAGE * hd;
-        float *keys = b->keys + g * PAGE * hd, *values = b->values + g * PAGE * hd;
-        for (size_t d = 0; d < hd; d++)
-            for (size_t j = 0; j < PAGE; j++) values[d * PAGE + j] = v[j * hd + d];
-        for (size_t j = 0; j < PAGE; j++)
-            for (size_t d = 0; d < hd; d++) keys[j * hd + d] = k[d * PAGE + j];
+        const float *k = b->span->pages[first_page + g] + b->offset;
+        transpose(b->keys + g * n, hd, k, PAGE, hd, PAGE);
+        transpose(b->values + g * n, PAGE, k + n, hd, PAGE, hd);
     }
 }
 
@@ -401,15 +439,16 @@ INLINE void backward_scores(const Backward *b, const BackwardRows *rows, size_t 
         }
 }
 
-// The tile of queries from i on, at row x of the block.
+// The tile of queries from i on, at row x of the block; past the last query it repeats that one.
 static void backward_tile(const Backward *b, size_t first_page, size_t pages, size_t i, size_t x)
 {
     BackwardRows rows;
+    size_t hd = b->shape->head_dim;
     for (size_t r = 0; r < ROWS; r++) {
         size_t query = smaller(i + r, b->n - 1);
-        const float *stats = b->stats + query * b->stats_stride;
-        rows.q[r] = b->q + query * b->shape->q_stride;
-        rows.dout[r] = b->dout + query * b->out_stride;
+        const float *stats = b->stats + query * b->shape->heads * 2;
+        rows.q[r] = b->q + query * hd;
+        rows.dout[r] = b->dout + query * hd;
         rows.max[r] = v16_set(stats[0]);
         rows.inverse[r] = v16_set(1.0f / stats[1]);
         rows.d[r] = v16_set(b->d[query]);
@@ -419,103 +458,121 @@ static void backward_tile(const Backward *b, size_t first_page, size_t pages, si
     for (; g < pages; g++) backward_scores(b, &rows, first_page, g, x, 1);
 }
 
-/* c[r] (rows = keys) continues its chain over the queries of a block: weights a[query][16] times rows b[query]. Key r is seen from
- * query `start` + r on. */
-INLINE void chain_queries(float *c, size_t c_row, size_t keys, bool fresh, const float *a, const float *b, size_t b_row, ptrdiff_t start,
-    size_t queries, size_t lanes, const int wide)
+typedef struct { // a block of queries as it meets one page of keys: weights [query][16] times rows [query][head_dim]
+    float *c;                 // the page's gradient [16][head_dim], whose chains continue
+    const float *weights, *rows;
+    size_t queries, head_dim;
+    ptrdiff_t start;          // the query of the block that sees the page's first key
+} PageGradient;
+
+// `rows` keys from the given one on; the one at row r is seen from query start + r on.
+INLINE void chain_queries(const PageGradient *p, size_t key, size_t column, size_t lanes, const int rows, const int wide)
 {
     v16 acc[MAX_TILE];
-    for (int r = 0; r < KEY_ROWS; r++)
-        for (int w = 0; w < wide; w++) {
-            bool held = !fresh && (size_t)r < keys;
-            acc[r * wide + w] = held ? load_lanes(c + (size_t)r * c_row + (size_t)w * LANES, lanes) : v16_zero();
-        }
+    size_t hd = p->head_dim, queries = p->queries;
+    ptrdiff_t start = p->start + (ptrdiff_t)key;
+    float *c = p->c + key * hd + column;
+    const float *a = p->weights + key, *b = p->rows + column;
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++) acc[r * wide + w] = load_lanes(c + (size_t)r * hd + (size_t)w * LANES, lanes);
     size_t x = start > 0 ? (size_t)start : 0;
-    for (; x < queries && (ptrdiff_t)x < start + KEY_ROWS - 1; x++)
-        chain_step(acc, a + x * PAGE, 1, b + x * b_row, lanes, 0, (size_t)((ptrdiff_t)x - start) + 1, KEY_ROWS, wide);
-    for (; x < queries; x++) chain_step(acc, a + x * PAGE, 1, b + x * b_row, lanes, 0, KEY_ROWS, KEY_ROWS, wide);
-    for (int r = 0; r < KEY_ROWS; r++)
-        for (int w = 0; w < wide && (size_t)r < keys; w++)
-            store_lanes(c + (size_t)r * c_row + (size_t)w * LANES, acc[r * wide + w], lanes);
+    for (; x < queries && (ptrdiff_t)x < start + rows - 1; x++)
+        chain_step(acc, a + x * PAGE, 1, b + x * hd, lanes, 0, (size_t)((ptrdiff_t)x - start) + 1, rows, wide);
+    for (; x < queries; x++) chain_step(acc, a + x * PAGE, 1, b + x * hd, lanes, 0, (size_t)rows, rows, wide);
+    for (int r = 0; r < rows; r++)
+        for (int w = 0; w < wide; w++) store_lanes(c + (size_t)r * hd + (size_t)w * LANES, acc[r * wide + w], lanes);
 }
 
-// Adds a block of queries (from i on) to the gradient c of one page's keys or values.
-static void gradient_page(const Backward *b, float *c, const float *a, const float *rows, size_t stride, size_t page, size_t i, size_t queries,
-    bool fresh)
+INLINE void gradient_keys(const PageGradient *p, size_t key, const int rows)
 {
-    size_t hd = b->shape->head_dim, c_row = b->shape->kv_stride;
-    rows += i * stride;
-    for (size_t key = page * PAGE; key < smaller(b->n, (page + 1) * PAGE); key += KEY_ROWS, a += KEY_ROWS) {
-        size_t keys = smaller(b->n - key, KEY_ROWS), column = 0;
-        ptrdiff_t start = (ptrdiff_t)key - (ptrdiff_t)i;
-        float *to = c + key * c_row;
-        for (; column + KEY_WIDE * LANES <= hd; column += KEY_WIDE * LANES)
-            chain_queries(to + column, c_row, keys, fresh, a, rows + column, stride, start, queries, LANES, KEY_WIDE);
-        for (; column + LANES <= hd; column += LANES)
-            chain_queries(to + column, c_row, keys, fresh, a, rows + column, stride, start, queries, LANES, 1);
-        if (column < hd) chain_queries(to + column, c_row, keys, fresh, a, rows + column, stride, start, queries, hd - column, 1);
-    }
+    size_t hd = p->head_dim, column = 0;
+    for (; column + WIDE * LANES <= hd; column += WIDE * LANES) chain_queries(p, key, column, LANES, rows, WIDE);
+    for (; WIDE > 1 && column + LANES <= hd; column += LANES) chain_queries(p, key, column, LANES, rows, 1);
+    if (column < hd) chain_queries(p, key, column, hd - column, rows, 1);
+}
+
+static void gradient_page(const PageGradient *p)
+{
+    size_t key = 0;
+    for (; key + KEY_ROWS <= PAGE; key += KEY_ROWS) gradient_keys(p, key, KEY_ROWS);
+    if (key < PAGE) gradient_keys(p, key, REST_ROWS);
 }
 
 // dq of up to ROWS queries from i on continues over the keys of the block, which starts at key `first`.
-INLINE void query_columns(const Backward *b, size_t i, size_t x, size_t first, size_t rows, size_t column, size_t lanes, const int wide)
+INLINE void query_columns(const Backward *b, size_t i, size_t x, size_t first, size_t end, size_t column, size_t lanes, const int wide)
 {
     v16 acc[MAX_TILE];
-    size_t hd = b->shape->head_dim, stride = b->shape->q_stride, keys = i + 1 - first, end = i + rows - first;
-    float *to = b->dq + i * stride + column;
+    size_t hd = b->shape->head_dim;
+    float *to = b->dq + i * hd + column;
     for (int r = 0; r < ROWS; r++)
-        for (int w = 0; w < wide; w++) {
-            bool held = first && (size_t)r < rows;
-            acc[r * wide + w] = held ? load_lanes(to + (size_t)r * stride + (size_t)w * LANES, lanes) : v16_zero();
-        }
-    for (size_t g = 0; g < smaller(pages_of(end), ATTENTION_KEY_PAGES); g++)
-        chain_page(acc, b->ds + (g * ATTENTION_QUERIES + x) * PAGE, b->keys + g * PAGE * hd + column, hd, g, keys, end, lanes, ROWS, wide);
+        for (int w = 0; w < wide; w++) acc[r * wide + w] = load_lanes(to + (size_t)r * hd + (size_t)w * LANES, lanes);
+    for (size_t g = 0; g < smaller(pages_of(end - first), ATTENTION_KEY_PAGES); g++)
+        chain_page(acc, b->ds + (g * ATTENTION_QUERIES + x) * PAGE, b->keys + g * PAGE * hd + column, hd, g, i + 1 - first, end - first, lanes,
+            ROWS, wide);
     for (int r = 0; r < ROWS; r++)
-        for (int w = 0; w < wide && (size_t)r < rows; w++)
-            store_lanes(to + (size_t)r * stride + (size_t)w * LANES, acc[r * wide + w], lanes);
+        for (int w = 0; w < wide; w++) store_lanes(to + (size_t)r * hd + (size_t)w * LANES, acc[r * wide + w], lanes);
 }
 
-static void query_gradient(const Backward *b, size_t i, size_t x, size_t first, size_t rows)
+static void query_gradient(const Backward *b, size_t i, size_t x, size_t first, size_t end)
 {
     size_t hd = b->shape->head_dim, column = 0;
-    for (; column + WIDE * LANES <= hd; column += WIDE * LANES) query_columns(b, i, x, first, rows, column, LANES, WIDE);
-    for (; column + LANES <= hd; column += LANES) query_columns(b, i, x, first, rows, column, LANES, 1);
-    if (column < hd) query_columns(b, i, x, first, rows, column, hd - column, 1);
+    for (; column + WIDE * LANES <= hd; column += WIDE * LANES) query_columns(b, i, x, first, end, column, LANES, WIDE);
+    for (; WIDE > 1 && column + LANES <= hd; column += LANES) query_columns(b, i, x, first, end, column, LANES, 1);
+    if (column < hd) query_columns(b, i, x, first, end, column, hd - column, 1);
 }
 
-// Queries i .. i + queries - 1 against the pages of the key block that starts at key `first`.
-static void backward_block(const Backward *b, size_t first, size_t i, size_t queries)
+// Queries i .. end - 1 against the pages of the key block that starts at key `first`.
+static void backward_block(const Backward *b, size_t first, size_t i, size_t end)
 {
-    size_t page = first / PAGE;
-    for (size_t x = 0; x < queries; x += ROWS) {
-        size_t seen = smaller(i + x + ROWS, b->n) - first;
-        backward_tile(b, page, smaller(pages_of(seen), ATTENTION_KEY_PAGES), i + x, x);
-    }
-    size_t pages = smaller(pages_of(i + queries - first), ATTENTION_KEY_PAGES);
+    size_t hd = b->shape->head_dim, pages = smaller(pages_of(end - first), ATTENTION_KEY_PAGES);
+    for (size_t x = 0; i + x < end; x += ROWS)
+        backward_tile(b, first / PAGE, smaller(pages_of(smaller(i + x + ROWS, end) - first), ATTENTION_KEY_PAGES), i + x, x);
     for (size_t g = 0; g < pages; g++) {
-        size_t at = g * ATTENTION_QUERIES * PAGE;
-        bool start = b->fresh && i <= (page + g) * PAGE; // no head and no query before this block has seen the page
-        gradient_page(b, b->dv, b->p + at, b->dout, b->out_stride, page + g, i, queries, start);
-        gradient_page(b, b->dk, b->ds + at, b->q, b->shape->q_stride, page + g, i, queries, start);
+        size_t weights = g * ATTENTION_QUERIES * PAGE, gradient = g * PAGE * hd;
+        PageGradient p = {.queries = end - i, .head_dim = hd, .start = (ptrdiff_t)(first + g * PAGE) - (ptrdiff_t)i};
+        p.c = b->dv + gradient, p.weights = b->p + weights, p.rows = b->dout + i * hd;
+        gradient_page(&p);
+        p.c = b->dk + gradient, p.weights = b->ds + weights, p.rows = b->q + i * hd;
+        gradient_page(&p);
     }
-    for (size_t x = 0; x < queries; x += ROWS) query_gradient(b, i + x, x, first, smaller(queries - x, ROWS));
+    for (size_t x = 0; i + x < end; x += ROWS) query_gradient(b, i + x, x, first, smaller(i + x + ROWS, end));
 }
 
-static void backward_head(const Backward *b)
+// dk and dv: the head's columns of the span's first row; they start from +0 with the first head of a group.
+static void backward_head(const Backward *b, float *dk, float *dv, bool fresh)
 {
-    size_t block = (size_t)ATTENTION_KEY_PAGES * PAGE;
-    output_dots(b);
-    for (size_t first = 0; first < b->n; first += block) {
-        transpose_pages(b, first / PAGE, pages_of(smaller(block, b->n - first)));
-        for (size_t i = first; i < b->n; i += ATTENTION_QUERIES) backward_block(b, first, i, smaller(b->n - i, ATTENTION_QUERIES));
+    size_t hd = b->shape->head_dim, stride = b->shape->kv_stride;
+    for (size_t first = 0; first < b->n; first += BLOCK_KEYS, dk += BLOCK_KEYS * stride, dv += BLOCK_KEYS * stride) {
+        size_t keys = smaller(BLOCK_KEYS, b->n - first);
+        memset(b->dk, 0, BLOCK_KEYS * hd * sizeof *b->dk);
+        memset(b->dv, 0, BLOCK_KEYS * hd * sizeof *b->dv);
+        if (!fresh) copy_rows(b->dk, hd, dk, stride, keys, hd), copy_rows(b->dv, hd, dv, stride, keys, hd);
+        transpose_pages(b, first / PAGE, pages_of(keys));
+        for (size_t i = first; i < b->n; i += ATTENTION_QUERIES) backward_block(b, first, i, smaller(i + ATTENTION_QUERIES, b->n));
+        copy_rows(dk, stride, b->dk, hd, keys, hd), copy_rows(dv, stride, b->dv, hd, keys, hd);
     }
+}
+
+// The order of the parts that attention_scratch_floats counts.
+static void divide_scratch(Backward *b, float *scratch)
+{
+    size_t hd = b->shape->head_dim, rows = (b->n + ATTENTION_ROWS) * hd; // the last tile may write rows past the end
+    b->p = scratch;
+    b->ds = b->p + BLOCK_KEYS * ATTENTION_QUERIES;
+    b->keys = b->ds + BLOCK_KEYS * ATTENTION_QUERIES;
+    b->values = b->keys + BLOCK_KEYS * hd;
+    b->dk = b->values + BLOCK_KEYS * hd;
+    b->dv = b->dk + BLOCK_KEYS * hd;
+    b->q = b->dv + BLOCK_KEYS * hd;
+    b->dout = b->q + rows;
+    b->dq = b->dout + rows;
+    b->d = b->dq + rows;
 }
 
 void KERNEL(attention_backward)(float *dq, float *dk, float *dv, const float *dout, const float *out, const float *stats, const float *q,
-    const AttentionSpan *spans, size_t count, const AttentionShape *shape, float *scratch, size_t scratch_stride)
+    const AttentionSpan *spans, size_t count, const AttentionShape *s, float *scratch, size_t scratch_stride)
 {
-    size_t total = count_tasks(backward_tasks, spans, count, shape), group = shape->heads / shape->kv_heads, hd = shape->head_dim;
-    size_t key_floats = (size_t)ATTENTION_KEY_PAGES * PAGE;
+    size_t total = count_tasks(backward_tasks, spans, count, s), group = s->heads / s->kv_heads, hd = s->head_dim;
 #pragma omp parallel if (total > 1)
     {
         fp_strict();
@@ -523,20 +580,21 @@ void KERNEL(attention_backward)(float *dq, float *dk, float *dv, const float *do
         Cursor at = {0};
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < total; task++) {
-            size_t kv = cursor_seek(&at, task, backward_tasks, spans, shape);
+            size_t kv = cursor_seek(&at, task, backward_tasks, spans, s);
             const AttentionSpan *span = spans + at.span;
-            size_t kv_at = span->row * shape->kv_stride + kv * hd;
+            Backward b = {.shape = s, .span = span, .n = span->queries, .offset = kv_offset(s, kv)};
             assert(span->past == 0);
+            divide_scratch(&b, mine);
             for (size_t head = kv * group; head < (kv + 1) * group; head++) {
-                size_t out_at = (span->row * shape->heads + head) * hd, q_at = span->row * shape->q_stride + head * hd;
-                Backward b = {.shape = shape, .span = span, .n = span->queries, .offset = kv_offset(shape, kv),
-                    .out_stride = shape->heads * hd, .stats_stride = shape->heads * 2, .fresh = head == kv * group, .q = q + q_at,
-                    .dout = dout + out_at, .out = out + out_at, .stats = stats + (span->row * shape->heads + head) * 2,
-                    .dq = dq + q_at, .dk = dk + kv_at, .dv = dv + kv_at, .p = mine, .ds = mine + key_floats * ATTENTION_QUERIES};
-                b.keys = b.ds + key_floats * ATTENTION_QUERIES;
-                b.values = b.keys + key_floats * hd;
-                b.d = b.values + key_floats * hd;
-                backward_head(&b);
+                size_t q_at = span->row * s->q_stride + head * hd, kv_at = span->row * s->kv_stride + kv * hd;
+                size_t out_at = (span->row * s->heads + head) * hd;
+                b.stats = stats + (span->row * s->heads + head) * 2;
+                copy_rows(b.q, hd, q + q_at, s->q_stride, b.n, hd);
+                copy_rows(b.dout, hd, dout + out_at, s->heads * hd, b.n, hd);
+                output_dots(&b, out + out_at, s->heads * hd);
+                memset(b.dq, 0, (b.n + ATTENTION_ROWS) * hd * sizeof *b.dq);
+                backward_head(&b, dk + kv_at, dv + kv_at, head == kv * group);
+                copy_rows(dq + q_at, s->q_stride, b.dq, hd, b.n, hd);
             }
         }
     }
