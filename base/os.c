@@ -315,7 +315,9 @@ int os_list_folder(OsNames *names, const char *path, Err *err)
     size_t capacity = 0;
     int status = 0;
     DIR *folder = opendir(path);
-    if (!folder) return errno == ENOTDIR ? err_input(err, "%s: is a file; a folder was expected", path) : errno_error(err, path, "", errno);
+    if (!folder)
+        return errno == ENOTDIR ? err_input(err, "%s: is a file; a folder was expected", path)
+                                : errno_error(err, path, "", errno);
     while (!status) {
         errno = 0;
         struct dirent *entry = readdir(folder);

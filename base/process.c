@@ -110,7 +110,8 @@ static int pump(OsChild *child, Pumped *done, const char *input, size_t n, size_
         bool writing = done->sent < n && child->os.to != NOT_OPEN;
         if (!writing && (done->found == lines || child->os.from == NOT_OPEN)) return 0;
         if (child->seen.length - done->length > LONGEST_LINE)
-            return err_failed(err, "command \"%s\": wrote more than %d MB where a line was expected", child->command, LONGEST_LINE >> 20);
+            return err_failed(
+                err, "command \"%s\": wrote more than %d MB where a line was expected", child->command, LONGEST_LINE >> 20);
         double left = deadline - os_now_s();
         if (timeout_s >= 0 && left <= 0) return time_out(child, writing ? "did not read its input" : "no reply", timeout_s, err);
         wait_ready(&child->os, writing, timeout_s >= 0 ? left : 3600);
@@ -166,7 +167,8 @@ int os_child_exchange(OsChild *child, const char *input, size_t n, size_t lines,
     size_t end = done.length;
     bool unended = done.found + 1 == lines && child->seen.length > end; // the last line may lack its newline
     if (done.found + unended < lines)
-        return err_failed(err, "command \"%s\": its output ended after %zu of %zu lines (%s)", child->command, done.found, lines, ending(child));
+        return err_failed(err, "command \"%s\": its output ended after %zu of %zu lines (%s)", child->command, done.found, lines,
+            ending(child));
     if (unended) end = child->seen.length;
     if (text_add(output, err, child->seen.data ? child->seen.data + child->taken : "", end - child->taken)) return -1;
     if (unended && text_puts(output, err, "\n")) return -1;
@@ -254,10 +256,12 @@ static int spawn_shell(pid_t *process, const char *command, int input, int outpu
     sigemptyset(&none);
     sigemptyset(&standard);
     sigaddset(&standard, SIGPIPE);
-    if (!(code = posix_spawn_file_actions_adddup2(&actions, input, 0)) && !(code = posix_spawn_file_actions_adddup2(&actions, output, 1))
-        && !(code = posix_spawnattr_setsigmask(&attributes, &none)) && !(code = posix_spawnattr_setsigdefault(&attributes, &standard))
-        && !(code = posix_spawnattr_setpgroup(&attributes, 0))
-        && !(code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)))
+    const short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP;
+    if (!(code = posix_spawn_file_actions_adddup2(&actions, input, 0))
+        && !(code = posix_spawn_file_actions_adddup2(&actions, output, 1))
+        && !(code = posix_spawnattr_setsigmask(&attributes, &none))
+        && !(code = posix_spawnattr_setsigdefault(&attributes, &standard))
+        && !(code = posix_spawnattr_setpgroup(&attributes, 0)) && !(code = posix_spawnattr_setflags(&attributes, flags)))
         code = posix_spawn(process, "/bin/sh", &actions, &attributes, arguments, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -274,7 +278,8 @@ static int start_program(Pipes *os, const char *command, Err *err)
     close_end(&output[1]);
     os->to = input[1];
     os->from = output[0];
-    if (!code && (fcntl(os->to, F_SETFL, O_NONBLOCK) || fcntl(os->from, F_SETFL, O_NONBLOCK))) code = errno; // cannot fail on a pipe
+    if (!code && (fcntl(os->to, F_SETFL, O_NONBLOCK) || fcntl(os->from, F_SETFL, O_NONBLOCK)))
+        code = errno; // cannot fail on a pipe
     if (!code) return 0;
     close_input(os);
     close_output(os);

@@ -293,7 +293,8 @@ static int write_array(Text *out, const json_t *array, int indent, Err *err)
     int inner = indent < 0 ? indent : indent + 2, status = text_puts(out, err, "[");
     size_t n = json_array_size(array);
     for (size_t i = 0; i < n && !status; i++)
-        status = text_puts(out, err, i ? "," : "") || write_break(out, inner, err) || write_value(out, json_array_get(array, i), inner, err);
+        status = text_puts(out, err, i ? "," : "") || write_break(out, inner, err)
+            || write_value(out, json_array_get(array, i), inner, err);
     if (!status && n) status = write_break(out, indent, err);
     return status || text_puts(out, err, "]") ? -1 : 0;
 }

@@ -6,7 +6,8 @@
  *     if (jsonl_open(&in, "prompts.jsonl", &err)) return -1;
  *     while ((got = jsonl_next(&in, &line, &err)) == 1) {
  *         const char *text;
- *         if (json_get_text(line, "text", &text, in.where, &err)) ...     // "prompts.jsonl:3: key "text": expected a string, found a number"
+ *         if (json_get_text(line, "text", &text, in.where, &err)) ...
+ *             // err.text: prompts.jsonl:3: key "text": expected a string, found a number (7)
  *         json_decref(line);
  *     }
  *     jsonl_close(&in);

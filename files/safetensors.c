@@ -42,7 +42,8 @@ static int header_number(const json_t *value, uint64_t most, uint64_t *number, c
     if (!json_is_integer(value)) return err_input(err, "%s: %s: expected a whole number", where, what);
     json_int_t signed_value = json_integer_value(value);
     if (signed_value < 0 || (uint64_t)signed_value > most)
-        return err_input(err, "%s: %s: %" JSON_INTEGER_FORMAT " is out of range (0 to %llu)", where, what, signed_value, (unsigned long long)most);
+        return err_input(err, "%s: %s: %" JSON_INTEGER_FORMAT " is out of range (0 to %llu)", where, what, signed_value,
+            (unsigned long long)most);
     *number = (uint64_t)signed_value;
     return 0;
 }
@@ -70,7 +71,8 @@ static int parse_shape(StTensor *t, const json_t *entry, const char *where, Err 
         uint64_t size = 0;
         if (header_number(json_array_get(shape, i), SIZE_MAX / 2, &size, "shape", where, err)) return -1;
         t->shape[i] = (size_t)size;
-        if (!size_multiply(t->count, t->shape[i], &t->count)) return err_input(err, "%s: the product of its shape overflows", where);
+        if (!size_multiply(t->count, t->shape[i], &t->count))
+            return err_input(err, "%s: the product of its shape overflows", where);
     }
     return 0;
 }
@@ -88,7 +90,8 @@ static int parse_tensor(StTensor *t, const json_t *entry, const uint8_t *buffer,
     if (parse_type(t, entry, where, err) || parse_shape(t, entry, where, err)) return -1;
     const json_t *offsets = json_object_get(entry, "data_offsets");
     uint64_t begin = 0, end = 0;
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2) return err_input(err, "%s: data_offsets: expected two numbers", where);
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2)
+        return err_input(err, "%s: data_offsets: expected two numbers", where);
     if (header_number(json_array_get(offsets, 0), size, &begin, "data_offsets", where, err)) return -1;
     if (header_number(json_array_get(offsets, 1), size, &end, "data_offsets", where, err)) return -1;
     size_t bytes;
@@ -152,11 +155,12 @@ static int check_cover(Safetensors *st, const uint8_t *buffer, size_t size, Err 
         const StTensor *t = &st->tensors[i];
         size_t begin = (size_t)(t->data - buffer);
         if (begin != at)
-            return err_input(err, "%s: tensor \"%.200s\" starts at byte %zu of the data; %s: expected %zu", st->path, t->name, begin,
-                begin > at ? "there is a gap before it" : "it overlaps another", at);
+            return err_input(err, "%s: tensor \"%.200s\" starts at byte %zu of the data; %s: expected %zu", st->path, t->name,
+                begin, begin > at ? "there is a gap before it" : "it overlaps another", at);
         at += tensor_bytes(t);
     }
-    if (at != size) return err_input(err, "%s: the tensors take %zu bytes, but the file holds %zu bytes of data", st->path, at, size);
+    if (at != size)
+        return err_input(err, "%s: the tensors take %zu bytes, but the file holds %zu bytes of data", st->path, at, size);
     if (st->count) qsort(st->tensors, st->count, sizeof *st->tensors, by_name);
     return 0;
 }
@@ -165,7 +169,8 @@ static int parse_header(Safetensors *st, Err *err)
 {
     const uint8_t *bytes = st->map.data;
     if (st->map.size < LENGTH_BYTES)
-        return err_input(err, "%s: %zu bytes are too few for a safetensors file (8 for the length of its header)", st->path, st->map.size);
+        return err_input(
+            err, "%s: %zu bytes are too few for a safetensors file (8 for the length of its header)", st->path, st->map.size);
     uint64_t length = little_endian(bytes, LENGTH_BYTES);
     size_t behind = st->map.size - LENGTH_BYTES;
     if (length > behind || length > longest_header)
@@ -176,7 +181,8 @@ static int parse_header(Safetensors *st, Err *err)
     json_error_t error = {0};
     json_t *header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
     if (!header && !error.text[0]) return err_failed(err, "%s: out of memory while reading the header", st->path);
-    if (!header) return err_input(err, "%s: header, byte %d: not valid JSON: %s", st->path, error.position + LENGTH_BYTES, error.text);
+    if (!header)
+        return err_input(err, "%s: header, byte %d: not valid JSON: %s", st->path, error.position + LENGTH_BYTES, error.text);
     const uint8_t *buffer = bytes + LENGTH_BYTES + (size_t)length;
     size_t size = behind - (size_t)length;
     int status = parse_entries(st, header, buffer, size, err) || check_cover(st, buffer, size, err) ? -1 : 0;
@@ -269,7 +275,8 @@ static int wrong_count(const Safetensors *st, const StTensor *t, size_t n, Err *
 {
     Text shape = {0};
     for (size_t i = 0; i < t->dims; i++) text_printf(&shape, NULL, "%s%zu", i ? ", " : "", t->shape[i]);
-    err_input(err, "%s: tensor \"%.200s\": expected %zu values, found shape [%s]", st->path, t->name, n, shape.data ? shape.data : "");
+    err_input(
+        err, "%s: tensor \"%.200s\": expected %zu values, found shape [%s]", st->path, t->name, n, shape.data ? shape.data : "");
     text_free(&shape);
     return -1;
 }
@@ -303,14 +310,16 @@ int safetensors_read_f32(const Safetensors *st, const StTensor *t, float *out, s
         return 0;
     case ST_F64: return read_doubles(st, t, out, err);
     default:
-        return err_input(err, "%s: tensor \"%.200s\": expected floats, found %s", st->path, t->name, types[type_index(t->type)].name);
+        return err_input(
+            err, "%s: tensor \"%.200s\": expected floats, found %s", st->path, t->name, types[type_index(t->type)].name);
     }
 }
 
 int safetensors_read_i64(const Safetensors *st, const StTensor *t, int64_t *out, size_t n, Err *err)
 {
     if (t->type != ST_I64 && t->type != ST_I32)
-        return err_input(err, "%s: tensor \"%.200s\": expected I64 or I32, found %s", st->path, t->name, types[type_index(t->type)].name);
+        return err_input(
+            err, "%s: tensor \"%.200s\": expected I64 or I32, found %s", st->path, t->name, types[type_index(t->type)].name);
     if (t->count != n) return wrong_count(st, t, n, err);
     size_t size = types[type_index(t->type)].size;
     for (size_t i = 0; i < n; i++) {
@@ -333,7 +342,8 @@ static int by_output_name(const void *a, const void *b)
 // Wide types first, so that every tensor is aligned to its type without gaps, which the format forbids; then by name.
 static int by_output_place(const void *a, const void *b)
 {
-    size_t m = types[type_index((*(const Place *)a).tensor->type)].size, n = types[type_index((*(const Place *)b).tensor->type)].size;
+    size_t m = types[type_index((*(const Place *)a).tensor->type)].size,
+           n = types[type_index((*(const Place *)b).tensor->type)].size;
     return m != n ? (m > n ? -1 : 1) : by_output_name(a, b);
 }
 
@@ -345,7 +355,8 @@ static int plan(Place *places, const char *path, const StOutput *tensors, size_t
         const StOutput *t = &tensors[i];
         Place *p = &places[i];
         *p = (Place){.tensor = t, .count = 1};
-        if (t->type != ST_F32 && t->type != ST_I64) return err_input(err, "%s: tensor \"%.200s\": only F32 and I64 are written", path, t->name);
+        if (t->type != ST_F32 && t->type != ST_I64)
+            return err_input(err, "%s: tensor \"%.200s\": only F32 and I64 are written", path, t->name);
         if (t->dims > MOST_DIMS) return err_input(err, "%s: tensor \"%.200s\": more than %d dimensions", path, t->name, MOST_DIMS);
         if (!utf8_is_valid(t->name, strlen(t->name)) || !strcmp(t->name, "__metadata__"))
             return err_input(err, "%s: \"%.200s\" cannot name a tensor", path, t->name);
@@ -394,7 +405,27 @@ static int build_header(Text *header, const Place *places, size_t count, Err *er
         if (text_puts(header, err, " ")) return -1;
     uint64_t length = header->length - LENGTH_BYTES;
     for (size_t i = 0; i < LENGTH_BYTES; i++) header->data[i] = (char)(length >> (8 * i) & 0xFF);
-    return length <= longest_header ? 0 : err_input(err, "a header of %llu bytes is too long for a safetensors file", (unsigned long long)length);
+    return length <= longest_header
+        ? 0
+        : err_input(err, "a header of %llu bytes is too long for a safetensors file", (unsigned long long)length);
+}
+
+static void encode_32(uint8_t *bytes, const uint8_t *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + 4 * i, 4);
+        for (int k = 0; k < 4; k++) bytes[4 * i + (size_t)k] = (uint8_t)(bits >> (8 * k));
+    }
+}
+
+static void encode_64(uint8_t *bytes, const uint8_t *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, values + 8 * i, 8);
+        for (int k = 0; k < 8; k++) bytes[8 * i + (size_t)k] = (uint8_t)(bits >> (8 * k));
+    }
 }
 
 static int write_values(OsWriter *out, const Place *p, Err *err)
@@ -404,14 +435,9 @@ static int write_values(OsWriter *out, const Place *p, Err *err)
     size_t size = types[type_index(p->tensor->type)].size;
     for (size_t at = 0; at < p->count; at += CHUNK) {
         size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            uint64_t bits = 0;
-            uint32_t narrow = 0;
-            const uint8_t *from = (const uint8_t *)p->tensor->data + (at + i) * size;
-            if (size == 8) memcpy(&bits, from, 8);
-            else memcpy(&narrow, from, 4), bits = narrow;
-            for (size_t k = 0; k < size; k++) bytes[i * size + k] = (uint8_t)(bits >> (8 * k));
-        }
+        const uint8_t *values = (const uint8_t *)p->tensor->data + at * size;
+        if (size == 8) encode_64(bytes, values, n);
+        else encode_32(bytes, values, n);
         if (os_writer_write(out, bytes, n * size, err)) return -1;
     }
     return 0;

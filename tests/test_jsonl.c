@@ -183,9 +183,9 @@ static void a_document_is_one_object_and_errors_name_the_line(void **state)
     assert_ok(json_get_size(document, "dim", &dim, path, &err), &err);
     assert_int_equal(dim, 64);
     json_decref(document);
-    static const struct { const char *text, *message; } cases[] = {
-        {"{\n  \"dim\": 64,\n}\n", "in.jsonl:3: column 1: not valid JSON"}, {"[]", "expected an object, found an array"}, {"", "not valid JSON"},
-        {"{\"a\":\"\xFF\"}", "unable to decode byte 0xff"}, {"{} {}", "not valid JSON"}};
+    static const struct { const char *text, *message;
+    } cases[] = {{"{\n  \"dim\": 64,\n}\n", "in.jsonl:3: column 1: not valid JSON"}, {"[]", "expected an object, found an array"},
+        {"", "not valid JSON"}, {"{\"a\":\"\xFF\"}", "unable to decode byte 0xff"}, {"{} {}", "not valid JSON"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_file(path, cases[i].text, strlen(cases[i].text));
         assert_null(json_load_document(path, &err));
@@ -198,7 +198,8 @@ static void a_document_is_one_object_and_errors_name_the_line(void **state)
 static void reads_what_has_the_right_type(void **state)
 {
     (void)state;
-    json_t *o = parse("{\"t\":\"x\",\"n\":\"a\\u0000b\",\"s\":7,\"z\":0,\"r\":-2.5,\"big\":9007199254740993,\"b\":true,\"ids\":[0,5,4294967295],\"none\":[]}");
+    json_t *o = parse("{\"t\":\"x\",\"n\":\"a\\u0000b\",\"s\":7,\"z\":0,\"r\":-2.5,\"big\":9007199254740993,\"b\":true,\"ids\":["
+                      "0,5,4294967295],\"none\":[]}");
     Err err = {0};
     const char *text;
     size_t size, length;
@@ -264,8 +265,10 @@ static void wrong_types_name_the_place_the_key_and_both_types(void **state)
 {
     (void)state;
     json_t *o = parse("{\"n\":-3,\"r\":2.5,\"t\":\"abc\",\"nul\":\"a\\u0000\",\"a\":[1],\"o\":{},\"null\":null,\"b\":true,"
-        "\"bad\":[1,-1],\"badder\":[4294967296],\"worst\":[1,\"2\"],"
-        "\"long\":\"\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9x\xC3\xA9\xC3\xA9\"}");
+                      "\"bad\":[1,-1],\"badder\":[4294967296],\"worst\":[1,\"2\"],"
+                      "\"long\":"
+                      "\"\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9"
+                      "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9x\xC3\xA9\xC3\xA9\"}");
     Err err = {0};
     const char *text = NULL;
     size_t size = 0, length = 0;
@@ -285,11 +288,15 @@ static void wrong_types_name_the_place_the_key_and_both_types(void **state)
     assert_input_error(json_get_number_or(o, "b", 1, &number, "p:3", &err), &err, "expected a number, found true");
     assert_input_error(json_get_bool_or(o, "n", true, &flag, "p:3", &err), &err, "expected true or false, found a number (-3)");
     assert_input_error(json_get_text_or(o, "a", "", &text, "p:3", &err), &err, "expected a string, found an array");
-    assert_input_error(json_get_tokens(o, "t", &ids, "p:3", &err), &err, "expected an array of token ids, found a string (\"abc\")");
+    assert_input_error(
+        json_get_tokens(o, "t", &ids, "p:3", &err), &err, "expected an array of token ids, found a string (\"abc\")");
     assert_input_error(json_get_tokens(o, "gone", &ids, "p:3", &err), &err, "missing");
-    assert_input_error(json_get_tokens(o, "bad", &ids, "p:3", &err), &err, "key \"bad\": element 1: expected a token id, found a number (-1)");
-    assert_input_error(json_get_tokens(o, "badder", &ids, "p:3", &err), &err, "element 0: expected a token id, found a number (4294967296)");
-    assert_input_error(json_get_tokens(o, "worst", &ids, "p:3", &err), &err, "element 1: expected a token id, found a string (\"2\")");
+    assert_input_error(
+        json_get_tokens(o, "bad", &ids, "p:3", &err), &err, "key \"bad\": element 1: expected a token id, found a number (-1)");
+    assert_input_error(
+        json_get_tokens(o, "badder", &ids, "p:3", &err), &err, "element 0: expected a token id, found a number (4294967296)");
+    assert_input_error(
+        json_get_tokens(o, "worst", &ids, "p:3", &err), &err, "element 1: expected a token id, found a string (\"2\")");
     assert_input_error(json_get_size(o, "long", &size, "p:3", &err), &err, "\xC3\xA9x...\")"); // cut between characters
     tokens_free(&ids);
     json_decref(o);
@@ -334,9 +341,10 @@ static void escapes_only_what_must_be(void **state)
 static void writes_numbers_as_nine_digits(void **state)
 {
     (void)state;
-    static const struct { double value; const char *want; } cases[] = {
-        {0.1f, "0.100000001"}, {1, "1"}, {-2, "-2"}, {0, "0"}, {-0.0, "-0.0"}, {1e-5, "1e-05"}, {3.4028234663852886e38, "3.40282347e+38"},
-        {1.401298464324817e-45, "1.40129846e-45"}, {16777217, "16777217"}, {1e9, "1e+09"}, {123456789, "123456789"}, {1.0 / 3, "0.333333333"}};
+    static const struct { double value; const char *want;
+    } cases[] = {{0.1f, "0.100000001"}, {1, "1"}, {-2, "-2"}, {0, "0"}, {-0.0, "-0.0"}, {1e-5, "1e-05"},
+        {3.4028234663852886e38, "3.40282347e+38"}, {1.401298464324817e-45, "1.40129846e-45"}, {16777217, "16777217"},
+        {1e9, "1e+09"}, {123456789, "123456789"}, {1.0 / 3, "0.333333333"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_written(json_float(cases[i].value), cases[i].want);
     assert_written(json_integer(INT64_MIN), "-9223372036854775808");
     assert_null(json_float((double)NAN));
@@ -377,7 +385,8 @@ static void the_locale_does_not_matter(void **state)
     (void)state;
     const char *names[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "fr_FR.utf8", "ps_AF.UTF-8"};
     bool found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) found = setlocale(LC_NUMERIC, names[i]) && *localeconv()->decimal_point != '.';
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
+        found = setlocale(LC_NUMERIC, names[i]) && *localeconv()->decimal_point != '.';
     if (!found) { // glibc can compile one
         const char *source = "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n";
         char command[900];
@@ -405,7 +414,8 @@ static void the_pretty_form_is_indented_by_two(void **state)
     Err err = {0};
     Text out = {0};
     assert_ok(json_write_pretty(&out, o, &err), &err);
-    assert_string_equal(out.data, "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x\"\n    }\n  ],\n  \"c\": {},\n  \"d\": [],\n  \"e\": 1.5\n}\n");
+    assert_string_equal(
+        out.data, "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x\"\n    }\n  ],\n  \"c\": {},\n  \"d\": [],\n  \"e\": 1.5\n}\n");
     text_free(&out);
     json_decref(o);
 }
@@ -413,7 +423,8 @@ static void the_pretty_form_is_indented_by_two(void **state)
 static void what_is_written_reads_back_equal(void **state)
 {
     (void)state;
-    json_t *o = parse("{\"text\":\"a\\u0000\\ud83d\\ude00\\\"\",\"list\":[[],[{}],null,true,false,-1,9223372036854775807],\"\":{\"\\n\":0.25}}");
+    json_t *o = parse("{\"text\":\"a\\u0000\\ud83d\\ude00\\\"\",\"list\":[[],[{}],null,true,false,-1,9223372036854775807],\"\":{"
+                      "\"\\n\":0.25}}");
     Err err = {0};
     Text out = {0}, pretty = {0};
     assert_ok(json_write(&out, o, &err), &err);

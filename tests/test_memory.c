@@ -87,8 +87,8 @@ static int use_files(Err *err)
     Text text = {0};
     OsNames names = {0};
     char *name = os_join(err, folder, "other");
-    int status = !name || os_write_file(name, "12345", 5, err) || os_read_file(&text, name, err) || os_list_folder(&names, folder, err)
-        || os_make_folders(folder, err);
+    int status = !name || os_write_file(name, "12345", 5, err) || os_read_file(&text, name, err)
+        || os_list_folder(&names, folder, err) || os_make_folders(folder, err);
     char *cpu = status ? NULL : os_cpu_name(err);
     status = status || !cpu;
     mem_free(cpu);
@@ -147,7 +147,9 @@ static int write_json(Err *err)
     const uint32_t ids[] = {1, 2, 3};
     Text out = {0};
     json_t *list = json_ids(ids, 3), *o = json_object();
-    int status = !list || !o || json_object_set_new(o, "f", json_float(0.5)) || json_object_set(o, "ids", list) ? err_failed(err, "out of memory") : 0;
+    int status = !list || !o || json_object_set_new(o, "f", json_float(0.5)) || json_object_set(o, "ids", list)
+        ? err_failed(err, "out of memory")
+        : 0;
     status = status || json_write(&out, o, err) || json_write_pretty(&out, o, err);
     json_decref(list);
     json_decref(o);

@@ -159,10 +159,12 @@ static void writes_the_bytes_that_transformers_writes(void **state)
 static void python_opens_what_is_written(void **state)
 {
     (void)state;
-    if (system("python3 -c 'import numpy, safetensors.numpy' > /dev/null 2>&1") != 0) skip_because("python3 with safetensors is not installed");
+    if (system("python3 -c 'import numpy, safetensors.numpy' > /dev/null 2>&1") != 0)
+        skip_because("python3 with safetensors is not installed");
     float x[3] = {1.5f, -0.0f, 1e-45f};
     int64_t y[2] = {-100, INT64_MAX};
-    StOutput out[] = {{"a.odd", ST_F32, 1, {3}, x}, {"q\"\\\xC3\xA9", ST_I64, 2, {1, 2}, y}, {"scalar", ST_F32, 0, {0}, x}, {"none", ST_F32, 2, {0, 5}, NULL}};
+    StOutput out[] = {{"a.odd", ST_F32, 1, {3}, x}, {"q\"\\\xC3\xA9", ST_I64, 2, {1, 2}, y}, {"scalar", ST_F32, 0, {0}, x},
+        {"none", ST_F32, 2, {0, 5}, NULL}};
     Err err = {0};
     char command[900];
     assert_ok(safetensors_write(path, out, 4, &err), &err);
@@ -170,9 +172,12 @@ static void python_opens_what_is_written(void **state)
         "python3 -c 'import sys; from safetensors import safe_open; from safetensors.numpy import load_file\n"
         "t = load_file(sys.argv[1]); n = \"q\\\"\\\\\\u00e9\"\n"
         "assert sorted(t) == sorted([\"a.odd\", n, \"scalar\", \"none\"])\n"
-        "assert t[\"a.odd\"].tolist() == [1.5, -0.0, 2.0**-149] and t[n].tolist() == [[-100, 2**63-1]] and t[\"scalar\"].shape == ()\n"
-        "assert t[\"none\"].shape == (0, 5) and t[\"a.odd\"].dtype == \"float32\" and safe_open(sys.argv[1], \"np\").metadata() == {\"format\": \"pt\"}\n"
-        "' '%s'", path);
+        "assert t[\"a.odd\"].tolist() == [1.5, -0.0, 2.0**-149] and t[n].tolist() == [[-100, 2**63-1]] and t[\"scalar\"].shape "
+        "== ()\n"
+        "assert t[\"none\"].shape == (0, 5) and t[\"a.odd\"].dtype == \"float32\" and safe_open(sys.argv[1], \"np\").metadata() "
+        "== {\"format\": \"pt\"}\n"
+        "' '%s'",
+        path);
     assert_int_equal(system(command), 0);
 }
 
@@ -187,13 +192,15 @@ static void every_half_and_bfloat_is_exact(void **state)
         if (exponent == 31) want = fraction ? (double)NAN : (double)INFINITY;
         else want = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
         float got = float_from_half((uint16_t)bits);
-        if (isnan(want) ? !isnan(got) : (double)got != sign * want || !signbit(got) != !(bits >> 15)) fail_msg("half %04x: %g", bits, (double)got);
+        if (isnan(want) ? !isnan(got) : (double)got != sign * want || !signbit(got) != !(bits >> 15))
+            fail_msg("half %04x: %g", bits, (double)got);
 
         exponent = bits >> 7 & 255, fraction = bits & 127;
         if (exponent == 255) want = fraction ? (double)NAN : (double)INFINITY;
         else want = exponent ? ldexp(128 + fraction, exponent - 134) : ldexp(fraction, -133);
         got = float_from_bfloat((uint16_t)bits);
-        if (isnan(want) ? !isnan(got) : (double)got != sign * want || !signbit(got) != !(bits >> 15)) fail_msg("bfloat %04x: %g", bits, (double)got);
+        if (isnan(want) ? !isnan(got) : (double)got != sign * want || !signbit(got) != !(bits >> 15))
+            fail_msg("bfloat %04x: %g", bits, (double)got);
     }
 }
 
@@ -201,13 +208,17 @@ static void converts_every_type_it_knows(void **state)
 {
     (void)state;
     // Unaligned on purpose: the header has an odd length, and a byte tensor comes first.
-    const char *header = "{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"d\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[1,17]},"
-        "\"h\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[17,21]},\"g\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[21,25]},"
-        "\"i\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[25,33]},\"t\":{\"dtype\":\"BOOL\",\"shape\":[],\"data_offsets\":[33,34]},"
-        "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[34,38]},\"j\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[38,46]}} ";
+    const char *header = "{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"d\":{\"dtype\":\"F64\",\"shape\":[2],"
+                         "\"data_offsets\":[1,17]},"
+                         "\"h\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[17,21]},\"g\":{\"dtype\":\"BF16\",\"shape\":["
+                         "2],\"data_offsets\":[21,25]},"
+                         "\"i\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[25,33]},\"t\":{\"dtype\":\"BOOL\",\"shape\":[]"
+                         ",\"data_offsets\":[33,34]},"
+                         "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[34,38]},\"j\":{\"dtype\":\"I64\",\"shape\":[1]"
+                         ",\"data_offsets\":[38,46]}} ";
     const uint8_t data[46] = {7, /* 0.1 */ 0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f, /* -2 */ 0, 0, 0, 0, 0, 0, 0, 0xc0,
-        /* 1, -2^-24 */ 0, 0x3c, 1, 0x80, /* 1, -3 */ 0x80, 0x3f, 0x40, 0xc0, /* -2, 2^31-1 */ 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
-        1, /* 0.1f */ 0xcd, 0xcc, 0xcc, 0x3d, /* -2^63+1 */ 1, 0, 0, 0, 0, 0, 0, 0x80};
+        /* 1, -2^-24 */ 0, 0x3c, 1, 0x80, /* 1, -3 */ 0x80, 0x3f, 0x40, 0xc0, /* -2, 2^31-1 */ 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0x7f, 1, /* 0.1f */ 0xcd, 0xcc, 0xcc, 0x3d, /* -2^63+1 */ 1, 0, 0, 0, 0, 0, 0, 0x80};
     write_tensors(header, data, sizeof data);
     static const struct { const char *name; size_t n; float values[2]; } floats[] = {
         {"d", 2, {0.1f, -2}}, {"h", 2, {1, -0x1p-24f}}, {"g", 2, {1, -3}}, {"f", 1, {0.1f, 0}}};
@@ -225,10 +236,14 @@ static void converts_every_type_it_knows(void **state)
     assert_ok(safetensors_read_i64(&st, safetensors_find(&st, "j"), whole, 1, &err), &err);
     assert_true(whole[0] == INT64_MIN + 1);
     assert_int_equal(safetensors_find(&st, "t")->count, 1);
-    assert_input_error(safetensors_read_f32(&st, safetensors_find(&st, "i"), got, 2, &err), &err, "tensor \"i\": expected floats, found I32");
-    assert_input_error(safetensors_read_i64(&st, safetensors_find(&st, "f"), whole, 1, &err), &err, "tensor \"f\": expected I64 or I32, found F32");
-    assert_input_error(safetensors_read_f32(&st, safetensors_find(&st, "h"), got, 1, &err), &err, "expected 1 values, found shape [2]");
-    assert_input_error(safetensors_read_i64(&st, safetensors_find(&st, "i"), whole, 1, &err), &err, "expected 1 values, found shape [2]");
+    assert_input_error(
+        safetensors_read_f32(&st, safetensors_find(&st, "i"), got, 2, &err), &err, "tensor \"i\": expected floats, found I32");
+    assert_input_error(safetensors_read_i64(&st, safetensors_find(&st, "f"), whole, 1, &err), &err,
+        "tensor \"f\": expected I64 or I32, found F32");
+    assert_input_error(
+        safetensors_read_f32(&st, safetensors_find(&st, "h"), got, 1, &err), &err, "expected 1 values, found shape [2]");
+    assert_input_error(
+        safetensors_read_i64(&st, safetensors_find(&st, "i"), whole, 1, &err), &err, "expected 1 values, found shape [2]");
     safetensors_close(&st);
     safetensors_close(&st);
 }
@@ -237,7 +252,8 @@ static void a_double_beyond_float_is_refused(void **state)
 {
     (void)state;
     double values[2] = {1, 1e39};
-    write_tensors("{\"d\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]}}", values, 16); // this test runs on little-endian machines
+    write_tensors("{\"d\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]}}", values,
+        16); // this test runs on little-endian machines
     Err err = {0};
     Safetensors st;
     float got[2];
@@ -276,7 +292,9 @@ static void a_missing_tensor_is_reported_with_near_names(void **state)
 static void refuses_headers_that_lie(void **state)
 {
     (void)state;
-    static const struct { const char *header, *message; } cases[] = { // 8 bytes of data follow each
+    static const struct { const char *header, *message;
+    } cases[] = {
+        // 8 bytes of data follow each
         {ONE("\"F32\"", "[3]", "[0,8]"), "tensor \"x\": data_offsets [0, 8] do not fit its shape and dtype, which need 12 bytes"},
         {ONE("\"F32\"", "[2]", "[0,12]"), "data_offsets: 12 is out of range (0 to 8)"},
         {ONE("\"F32\"", "[2]", "[8,0]"), "do not fit"},
@@ -302,11 +320,19 @@ static void refuses_headers_that_lie(void **state)
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2]}}", "expected two numbers"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"more\":1}}", "unexpected key \"more\""},
         {"{\"x\":[]}", "expected an object with dtype"},
-        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[8,8]}}", "duplicate"},
-        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"y\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]}}", "overlaps"},
-        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[6],\"data_offsets\":[0,6]},\"y\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}", "overlaps"},
-        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"__metadata__\":{\"a\":1}}", "__metadata__: key \"a\": expected a string"},
-        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"__metadata__\":[]}", "__metadata__: expected an object"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":["
+         "8,8]}}",
+            "duplicate"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"y\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":["
+         "0,8]}}",
+            "overlaps"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[6],\"data_offsets\":[0,6]},\"y\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":["
+         "4,8]}}",
+            "overlaps"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"__metadata__\":{\"a\":1}}",
+            "__metadata__: key \"a\": expected a string"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},\"__metadata__\":[]}",
+            "__metadata__: expected an object"},
         {"{\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]}}}", "not valid JSON"},
         {" {\"x\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]}}", "must begin with '{'"},
         {"[1]", "must begin with '{'"},
@@ -329,13 +355,19 @@ static void refuses_headers_that_lie(void **state)
 static void accepts_unusual_but_valid_files(void **state)
 {
     (void)state;
-    static const struct { const char *header; size_t n; } cases[] = {
+    static const struct { const char *header; size_t n;
+    } cases[] = {
         {"{}", 0},
         {"{}      ", 0},
         {"{\"__metadata__\":{}}", 0},
-        {"{\"z\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 8},
-        {"{\"b\":{\"dtype\":\"F32\",\"shape\":[1,0,7],\"data_offsets\":[4,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-         "\"c\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]},\"d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[8,8]}}", 8},
+        {"{\"z\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":["
+         "0,4]}}",
+            8},
+        {"{\"b\":{\"dtype\":\"F32\",\"shape\":[1,0,7],\"data_offsets\":[4,4]},\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_"
+         "offsets\":[0,4]},"
+         "\"c\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]},\"d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":["
+         "8,8]}}",
+            8},
         {ONE("\"U8\"", "[1,1,1,1,1,1,1,8]", "[0,8]"), 8},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -377,7 +409,8 @@ static void every_length_of_header_is_checked(void **state)
     uint8_t file[400];
     size_t n = small_file(file);
     uint64_t right = file[0];
-    uint64_t wrong[] = {0, 1, right - 1, right + 1, n - 8, n - 7, n, 100000000, 100000001, UINT32_MAX, 1ull << 32 | right, 1ull << 63 | right, UINT64_MAX};
+    uint64_t wrong[] = {0, 1, right - 1, right + 1, n - 8, n - 7, n, 100000000, 100000001, UINT32_MAX, 1ull << 32 | right,
+        1ull << 63 | right, UINT64_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         for (int k = 0; k < 8; k++) file[k] = (uint8_t)(wrong[i] >> (8 * k));
         write_file(path, file, n);
@@ -413,7 +446,9 @@ static void change_byte(size_t at, uint8_t byte)
 static void no_changed_byte_of_the_header_does_harm(void **state)
 {
     (void)state;
-    uint8_t file[400], changed[] = {0, 1, ' ', '"', '[', ']', '{', '}', ',', ':', '-', '.', '0', '1', '9', 'e', 'x', '\\', '\n', 0x7f, 0x80, 0xc3, 0xff};
+    uint8_t file[400],
+        changed[] = {
+            0, 1, ' ', '"', '[', ']', '{', '}', ',', ':', '-', '.', '0', '1', '9', 'e', 'x', '\\', '\n', 0x7f, 0x80, 0xc3, 0xff};
     size_t n = small_file(file), opened = 0;
     write_file(path, file, n);
     for (size_t at = 0; at < n - 20; at++) {
@@ -437,7 +472,8 @@ static void the_order_given_does_not_change_the_bytes(void **state)
     (void)state;
     float x[3] = {1, 2, 3}, y[1] = {4};
     int64_t z[1] = {-1};
-    StOutput out[] = {{"b", ST_F32, 1, {3}, x}, {"z", ST_I64, 1, {1}, z}, {"a", ST_F32, 0, {0}, y}}, other[] = {out[2], out[0], out[1]};
+    StOutput out[] = {{"b", ST_F32, 1, {3}, x}, {"z", ST_I64, 1, {1}, z}, {"a", ST_F32, 0, {0}, y}},
+             other[] = {out[2], out[0], out[1]};
     char *second = path_in(folder, "second");
     Err err = {0};
     assert_ok(safetensors_write(path, out, 3, &err), &err);
@@ -446,13 +482,15 @@ static void the_order_given_does_not_change_the_bytes(void **state)
     size_t n;
     char *file = read_file(path, &n);
     const char *header = "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[8,12]},"
-        "\"b\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[12,24]},\"z\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}";
+                         "\"b\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[12,24]},\"z\":{\"dtype\":\"I64\",\"shape\":[1]"
+                         ",\"data_offsets\":[0,8]}}";
     assert_memory_equal(file + 8, header, strlen(header));
     size_t start = 8 + (unsigned char)file[0];
     assert_int_equal(start % 8, 0);
     assert_int_equal(n, start + 24);
     for (size_t i = 8 + strlen(header); i < start; i++) assert_int_equal(file[i], ' ');
-    const uint8_t data[] = {255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0x80, 0x40, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0x40, 0x40};
+    const uint8_t data[] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0x80, 0x40, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0x40, 0x40};
     assert_memory_equal(file + start, data, sizeof data);
     free(file);
     free(second);
@@ -465,7 +503,8 @@ static void metadata_takes_its_place_among_the_names(void **state)
     StOutput out[] = {{"A", ST_F32, 0, {0}, &x}, {"a", ST_F32, 0, {0}, &x}};
     Err err = {0};
     assert_ok(safetensors_write(path, out, 2, &err), &err);
-    char *file = read_file(path, NULL), *first = strstr(file + 8, "\"A\""), *middle = strstr(file + 8, "\"__meta"), *last = strstr(file + 8, "\"a\"");
+    char *file = read_file(path, NULL), *first = strstr(file + 8, "\"A\""), *middle = strstr(file + 8, "\"__meta"),
+         *last = strstr(file + 8, "\"a\"");
     assert_true(first && middle && last && first < middle && middle < last);
     free(file);
     Safetensors st;

@@ -58,7 +58,8 @@ static void memory_is_aligned_and_zeroed(void **state)
 static void sizes_that_overflow_are_refused(void **state)
 {
     (void)state;
-    static const size_t sizes[][2] = {{SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX / 2 + 1, 2}, {SIZE_MAX, 1}, {1, SIZE_MAX - 63}, {SIZE_MAX / 4 + 1, 4}};
+    static const size_t sizes[][2] = {
+        {SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX / 2 + 1, 2}, {SIZE_MAX, 1}, {1, SIZE_MAX - 63}, {SIZE_MAX / 4 + 1, 4}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         Err err = {0};
         assert_null(mem_new(&err, sizes[i][0], sizes[i][1]));
