@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+/* align.c - raft align: iterations of collect, rank, fine-tune in a run directory, with a table of what they changed. */
+#include "commands/commands.h"
+#include "commands/learning.h"
+#include "commands/policies.h"
+#include "files/checkpoint.h"
+#include "study/alignment.h"
+#include "study/documents.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    PolicySetup setup;
+    RewardSet rewards;
+    Corpus corpus;
+    Documents documents;
+    EvaluateOptions evaluate;
+    Alignment alignment;
+    Run run;
+    const Options *options;
+    json_t *lines;     // of metrics.jsonl, for --json
+} Align;
+
+// ---- what a reader sees ----------------------------------------------------------------------------------------------------------
+
+static int by_rank_of_reward(const void *left, const void *right)
+{
+    const Candidate *a = *(const Candidate *const *)left, *b = *(const Candidate *const *)right;
+    if (a->reward != b->reward) return a->reward > b->reward ? -1 : 1;
+    return a->k < b->k ? -1 : a->k > b->k;
+}
+
+// On one line: line breaks and other control characters as spaces.
+static void print_flat(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
+    putchar('\n');
+}
+
+// --explain: the first prompt of the stage, the answers to it from best to worst, and what was kept.
+static int explain(size_t iteration, const CandidateList *candidates, Err *err)
+{
+    size_t n = 0;
+    while (n < candidates->count && candidates->items[n].slot == candidates->items[0].slot) n++;
+    const Candidate **order = mem_new(err, n, sizeof *order);
+    if (!order) return -1;
+    for (size_t i = 0; i < n; i++) order[i] = candidates->items + i;
+    qsort(order, n, sizeof *order, by_rank_of_reward);
+    const Sample *first = candidates->items[0].item;
+    printf("\niteration %zu, prompt \"%s\": ", iteration, first->prompt_id);
+    print_flat(first->prompt, first->prompt_length);
+    for (size_t i = 0; i < n; i++) {
+        const Candidate *c = order[i];
+        const Sample *s = c->item;
+        printf("%s k %-3zu reward %8.4f  ", c->selected ? "  kept" : "      ", c->k, (double)c->reward);
+        if (c->reward != c->score) printf("(r %.4f, log p/p0 %.3f)  ", (double)c->score, (double)c->log_ratio);
+        if (strcmp(s->source, "policy")) printf("[%s] ", s->source);
+        print_flat(s->text, s->text_length);
+    }
+    putchar('\n');
+    mem_free(order);
+    return 0;
+}
+
+static int on_ranked(void *self, size_t iteration, const CandidateList *candidates, Err *err)
+{
+    const Align *a = self;
+    return a->options->explain && !a->options->json && candidates->count ? explain(iteration, candidates, err) : 0;
+}
+
+static int on_measured(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
+{
+    Align *a = self;
+    Text row = {0};
+    char label[32];
+    if (a->options->json) return json_array_append(a->lines, (json_t *)(uintptr_t)line) ? err_failed(err, "out of memory while recording metrics") : 0;
+    snprintf(label, sizeof label, "%zu", iteration);
+    int status = iteration && !a->options->explain ? 0 : evaluation_heading(&row, "iteration", err);
+    if (!status) status = evaluation_row(&row, label, e, tokens_per_s, err);
+    if (!status) fputs(row.data, stdout);
+    fflush(stdout);
+    text_free(&row);
+    return status;
+}
+
+// ---- the run ---------------------------------------------------------------------------------------------------------------------
+
+static int check_options(const CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    if (cx->word_count != 1) return err_input(err, "align: expected one checkpoint folder, found %zu", cx->word_count);
+    if (o->algo && !strcmp(o->algo, "ppo")) return err_input(err, "align: --algo ppo is not built yet; --algo raft is");
+    if (!o->prompts) return err_input(err, "align: --prompts FILE.jsonl is missing");
+    if (!o->reward.count) return err_input(err, "align: --reward SPEC is missing (head:DIR, lexicon:FILE, length:N or command:PROGRAM)");
+    if (!o->output) return err_input(err, "align: -o RUN is missing (the run directory)");
+    if (o->temperature == 0) return err_input(err, "align: --temperature must be above 0: greedy answers to a prompt are all the same");
+    return 0;
+}
+
+static int prepare(Align *a, const CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    PolicySetup *s = &a->setup;
+    if (setup_model(s, cx->words[0], err) || setup_prompts(s, o, err) || setup_reference(s, o, true, err) || setup_policy(s, o, &cx->compute, err)) return -1;
+    if (setup_rewards(&a->rewards, o, &cx->compute, err)) return -1;
+    const ModelConfig *c = &s->model.config;
+    if (o->test_corpus && (read_texts(&a->corpus, o->test_corpus, o, err) ||
+            documents_encode(&a->documents, &a->corpus, NULL, a->corpus.count, &s->tokenizer, c->eos, c->context, err))) return -1;
+    a->evaluate = (EvaluateOptions){.tokenizer = &s->tokenizer, .prompts = o->eval_prompts ? &s->prompts : NULL, .prompt_count = o->eval_prompts,
+        .rewards = &a->rewards, .reference = s->reference, .held_out = a->documents.examples, .held_out_count = a->documents.count,
+        .sample = sample_options(o, c), .seed = o->seed};
+    a->evaluate.sample.samples = 1;
+    a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
+        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .iterations = o->iterations, .quiet = o->quiet,
+        .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
+    a->options = o;
+    return (a->lines = json_array()) ? 0 : err_failed(err, "out of memory");
+}
+
+static int record_inputs(Align *a, const CommandContext *cx, Err *err)
+{
+    return run_open(&a->run, a->options->output, "align", cx->settings, a->options, &cx->compute, err) ||
+        run_record_hash(&a->run, "start_hash", checkpoint_hash(&a->setup.model), err) ||
+        run_record_hash(&a->run, "reference_hash", checkpoint_hash(a->setup.reference), err) ||
+        run_record_hash(&a->run, "tokenizer_hash", tokenizer_hash(&a->setup.tokenizer), err) ||
+        run_record_file(&a->run, "prompts_hash", a->options->prompts, err) ? -1 : 0;
+}
+
+static int report(Align *a, Err *err)
+{
+    if (a->options->json) return print_json(json_pack("{s:s,s:O}", "output", a->options->output, "iterations", a->lines), err);
+    printf("%s: checkpoint, metrics.jsonl, iter_*/candidates.jsonl\n", a->options->output);
+    return 0;
+}
+
+static int run(CommandContext *cx, Err *err)
+{
+    Align a = {0};
+    if (check_options(cx, err)) return -1;
+    int status = prepare(&a, cx, err) || record_inputs(&a, cx, err) || alignment_run(&a.alignment, &a.run, err) ||
+        run_record_hash(&a.run, "checkpoint_hash", checkpoint_hash(&a.setup.model), err) || report(&a, err);
+    json_decref(a.lines);
+    run_close(&a.run);
+    documents_free(&a.documents);
+    corpus_free(&a.corpus);
+    reward_close(&a.rewards);
+    setup_free(&a.setup);
+    return status ? -1 : 0;
+}
+
+const Command command_align = {
+    .name = "align",
+    .operands = "CKPT",
+    .summary = "RAFT: collect, rank, fine-tune, again and again, in a run directory",
+    .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
+    .defaults = STAGE_TRAIN_DEFAULTS " eval-prompts=64",
+    .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl (a line an\n"
+            "iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table measures answers to the\n"
+            "first --eval-prompts prompts, drawn from a random stream of their own; with 0, each stage's candidates. --gold SPEC is measured\n"
+            "and never optimised; --test-corpus adds the perplexity of human text; --explain shows answers and what was kept of them.",
+    .needs_compute = true,
+    .run = run,
+};

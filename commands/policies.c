@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/* policies.c - options and files made into a policy. Knows no command. */
+#include "commands/policies.h"
+
+#include "commands/training.h"
+#include "files/checkpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int setup_model(PolicySetup *s, const char *folder, Err *err)
+{
+    s->folder = folder;
+    if (checkpoint_load(&s->model, folder, err)) return -1;
+    if (s->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model gives no answers; expected a language model", folder);
+    return checkpoint_load_tokenizer(&s->tokenizer, folder, &s->model.config, err);
+}
+
+int setup_reference(PolicySetup *s, const Options *o, bool copy, Err *err)
+{
+    s->reference = &s->model;
+    if (!o->reference && !copy) return 0;
+    if (!o->reference && model_copy(&s->other, &s->model, err)) return -1;
+    if (o->reference && checkpoint_load(&s->other, o->reference, err)) return -1;
+    s->reference = &s->other;
+    if (s->other.config.vocab == s->model.config.vocab) return 0;
+    return err_input(err, "--reference %s: a vocabulary of %zu, but %s has %zu", o->reference, s->other.config.vocab, s->folder, s->model.config.vocab);
+}
+
+// The first `most` tokens of a prompt become the prompt, and what they spell its text.
+static int cut_prompt(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err)
+{
+    Text text = {0};
+    if (!prompt->ids.length && tokenizer_encode(tokenizer, &prompt->ids, prompt->text, prompt->text_length, err)) return -1;
+    if (prompt->ids.length <= most) return 0;
+    prompt->ids.length = most;
+    int status = sample_text(&text, tokenizer, prompt->ids.ids, most, NULL, err);
+    char *copy = status ? NULL : mem_copy_bytes(err, text.data ? text.data : "", text.length);
+    if (copy) {
+        mem_free(prompt->text);
+        prompt->text = copy;
+        prompt->text_length = text.length;
+    }
+    text_free(&text);
+    return copy ? 0 : -1;
+}
+
+int setup_prompts(PolicySetup *s, const Options *o, Err *err)
+{
+    if (prompts_read(&s->prompts, o->prompts, err)) return -1;
+    if (s->prompts.repaired) fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", o->prompts, s->prompts.repaired);
+    for (; o->limit && s->prompts.count > o->limit; s->prompts.count--) {
+        Prompt *last = s->prompts.items + s->prompts.count - 1;
+        mem_free(last->id);
+        mem_free(last->text);
+        tokens_free(&last->ids);
+    }
+    int status = 0;
+    for (size_t i = 0; o->prompt_tokens && i < s->prompts.count && !status; i++)
+        status = cut_prompt(s->prompts.items + i, &s->tokenizer, o->prompt_tokens, err);
+    if (!status) status = policy_tokenize_prompts(&s->prompts, &s->tokenizer, s->model.config.context, o->max_new, err);
+    return status ? err_prefix(err, "%s", o->prompts) : 0;
+}
+
+SampleOptions sample_options(const Options *o, const ModelConfig *config)
+{
+    SampleOptions how = sample_defaults();
+    how.samples = o->samples;
+    how.max_new = o->max_new;
+    how.temperature = (float)o->temperature;
+    how.top_k = o->top_k;
+    how.top_p = (float)o->top_p;
+    how.stop = o->stop;
+    how.eos = config->eos;
+    how.seed = o->seed;
+    how.batch = o->sample_batch;
+    return how;
+}
+
+RankOptions rank_options(const Options *o)
+{
+    return (RankOptions){.mode = o->mode && !strcmp(o->mode, "global") ? RANK_GLOBAL : RANK_LOCAL, .accept = o->accept, .kl_beta = o->kl_beta};
+}
+
+int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)
+{
+    PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items, .expert_count = o->expert.count};
+    if (train_options(&options.train, o, err)) return -1;
+    return policy_init(&s->policy, &s->model, s->reference, &s->tokenizer, &s->prompts, cx, &options, err);
+}
+
+void setup_free(PolicySetup *s)
+{
+    policy_free(&s->policy);
+    prompts_free(&s->prompts);
+    tokenizer_free(&s->tokenizer);
+    model_free(&s->other);
+    model_free(&s->model);
+}
+
+int setup_rewards(RewardSet *rewards, const Options *o, const Compute *cx, Err *err)
+{
+    return reward_open(rewards, o->reward.items, o->reward.count, o->gold, cx, o->timeout, err);
+}
+
+int setup_sample_progress(void *setup, size_t tokens, size_t done, size_t total)
+{
+    PolicySetup *s = setup;
+    s->bar.total = total;
+    progress_update(&s->bar, done, tokens, "");
+    return 0;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+/* policies.h - what collect, finetune, align and eval share: a checkpoint, p0, prompts and options made into a Policy.
+ *
+ *     PolicySetup s = {0};
+ *     if (setup_model(&s, cx->words[0], err) || setup_prompts(&s, options, err) || setup_reference(&s, options, false, err) ||
+ *         setup_policy(&s, options, &cx->compute, err)) ...
+ *     ... s.policy ...
+ *     setup_free(&s);
+ */
+#ifndef RAFT_COMMANDS_POLICIES_H
+#define RAFT_COMMANDS_POLICIES_H
+
+#include "base/config.h"
+#include "policy.h"
+#include "reward.h"
+#include "study/progress.h"
+
+// finetune and align train alike, so that the steps apart end with align's bits.
+#define STAGE_TRAIN_DEFAULTS "lr=1e-4 epochs=2"
+
+typedef struct {
+    const char *folder;
+    Model model, other;      // other: p0 when it is not `model` itself
+    const Model *reference;  // NULL until setup_reference
+    Tokenizer tokenizer;
+    PromptList prompts;
+    Policy policy;
+    Progress bar;
+} PolicySetup;
+
+int setup_model(PolicySetup *setup, const char *folder, Err *err);
+// p0: --reference, else the model as it is now: a copy of it when it is going to be trained.
+int setup_reference(PolicySetup *setup, const Options *options, bool copy, Err *err);
+// --prompts, the first --limit of them, each cut to --prompt-tokens; one that does not fit the context is an error.
+int setup_prompts(PolicySetup *setup, const Options *options, Err *err);
+int setup_policy(PolicySetup *setup, const Options *options, const Compute *cx, Err *err);
+void setup_free(PolicySetup *setup);
+
+SampleOptions sample_options(const Options *options, const ModelConfig *config);
+RankOptions rank_options(const Options *options);
+int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
+int setup_sample_progress(void *setup, size_t tokens, size_t done, size_t total); // a SampleProgress that draws setup->bar
+
+#endif
