@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: MIT
+/* test_tokenizer.c - ids against Hugging Face tokenizers 0.23.3 (constants and tests/golden/bpe-imdb-2048), bytes back unchanged,
+ * and files that are damaged or ask for what is not supported. Training is in test_tokenizer_train.c. */
+#include "tests/support.h"
+
+#include "files/jsonl.h"
+#include "files/unicode.h"
+#include "tokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static Err err;
+
+static char *golden(void)
+{
+    char *path = golden_path("bpe-imdb-2048/tokenizer.json");
+    if (!path) fail_msg("tests/golden/bpe-imdb-2048/tokenizer.json is missing; run from the project's folder");
+    return path;
+}
+
+static void load_golden(Tokenizer *tk)
+{
+    char *path = golden();
+    assert_ok(tokenizer_load(tk, path, &err), &err);
+    free(path);
+}
+
+static void assert_ids(const Tokenizer *tk, const char *text, size_t length, const uint32_t *want, size_t n)
+{
+    TokenList ids = {0};
+    Text back = {0};
+    assert_ok(tokenizer_encode(tk, &ids, text, length, &err), &err);
+    for (size_t i = 0; i < n && i < ids.length; i++)
+        if (ids.ids[i] != want[i]) fail_msg("\"%.*s\": id %zu is %u, expected %u", (int)length, text, i, (unsigned)ids.ids[i], (unsigned)want[i]);
+    if (ids.length != n) fail_msg("\"%.*s\": %zu ids, expected %zu", (int)length, text, ids.length, n);
+    assert_ok(tokenizer_decode(tk, &back, ids.ids, ids.length, &err), &err);
+    assert_int_equal(back.length, length);
+    assert_memory_equal(back.data, text, length);
+    tokens_free(&ids);
+    text_free(&back);
+}
+
+// Writes the golden file with one text replaced by another, which must occur, into a fresh folder.
+static char *edited(char **folder, const char *find, const char *replace)
+{
+    size_t n;
+    char *path = golden(), *bytes = read_file(path, &n), *at = strstr(bytes, find);
+    if (!at) fail_msg("the golden file does not hold %s", find);
+    Text out = {0};
+    assert_ok(text_add(&out, &err, bytes, (size_t)(at - bytes)) || text_puts(&out, &err, replace) || text_puts(&out, &err, at + strlen(find)), &err);
+    free(path);
+    *folder = temporary_folder();
+    path = path_in(*folder, "tokenizer.json");
+    write_file(path, out.data, out.length);
+    text_free(&out);
+    free(bytes);
+    return path;
+}
+
+static void load_edited(Tokenizer *tk, const char *find, const char *replace)
+{
+    char *folder, *path = edited(&folder, find, replace);
+    assert_ok(tokenizer_load(tk, path, &err), &err);
+    remove_folder(folder);
+    free(folder);
+    free(path);
+}
+
+// ---- ids -------------------------------------------------------------------------------------------------------------------
+
+static size_t check_rows(const Tokenizer *tk, const char *path, size_t skip)
+{
+    JsonLines in;
+    json_t *line;
+    size_t row = 0;
+    int got;
+    assert_ok(jsonl_open(&in, path, &err), &err);
+    while ((got = jsonl_next(&in, &line, &err)) == 1) {
+        const char *text;
+        size_t length;
+        TokenList want = {0};
+        assert_ok(json_get_string(line, "text", &text, &length, in.where, &err) || json_get_tokens(line, "ids", &want, in.where, &err), &err);
+        if (row++ >= skip) assert_ids(tk, text, length, want.ids, want.length);
+        tokens_free(&want);
+        json_decref(line);
+    }
+    assert_ok(got, &err);
+    jsonl_close(&in);
+    return row;
+}
+
+static void gives_the_ids_of_hugging_face_tokenizers(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    char *path = golden_path("bpe-imdb-2048/encodings.jsonl");
+    load_golden(&tk);
+    assert_int_equal(check_rows(&tk, path, 0), 31);
+    free(path);
+    tokenizer_free(&tk);
+}
+
+static void gives_the_ids_of_hugging_face_tokenizers_on_reviews(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    char *path = shared_path("fixtures/bpe-imdb-2048/encodings.jsonl");
+    if (!path) skip_because("review excerpts: fixtures/bpe-imdb-2048/encodings.jsonl is not in $RAFT_SHARED or ../shared");
+    load_golden(&tk);
+    assert_int_equal(check_rows(&tk, path, 31), 71);
+    free(path);
+    tokenizer_free(&tk);
+}
+
+typedef struct { const char *text; uint32_t ids[16]; size_t n; } Row;
+
+static void splits_off_each_digit_when_the_file_says_so(void **state)
+{
+    (void)state;
+    // The golden vocabulary behind Sequence [Digits(individual_digits=True), ByteLevel], ids from tokenizers 0.23.3.
+    static const Row rows[] = {
+        {"a1b22 c", {65, 17, 66, 18, 18, 275}, 6},
+        {"3.14", {19, 14, 17, 20}, 4},
+        {" 42", {221, 20, 18}, 3},
+        {"  7", {221, 221, 23}, 3},
+        {"v2's", {86, 18, 326}, 3},
+        {"１２ ²x", {172, 121, 240, 172, 121, 241, 221, 127, 111, 88}, 10},
+        {"in 1999 was", {260, 221, 17, 25, 25, 25, 334}, 7},
+        {"x  9\n8 ", {88, 221, 221, 25, 199, 24, 221}, 7},
+        {"Ⅷ٣5th", {159, 228, 101, 150, 97, 21, 437}, 7},
+        {"007's 's", {16, 16, 23, 326, 688, 83}, 6},
+        {"10/10!!! 3 2 1", {17, 16, 15, 17, 16, 818, 1, 221, 19, 221, 18, 221, 17}, 13},
+        {"It's 1 o'clock", {1157, 326, 221, 17, 265, 7, 67, 76, 900}, 9},
+    };
+    Tokenizer tk, plain;
+    load_golden(&plain);
+    load_edited(&tk, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\","
+        "\"individual_digits\": true}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}, \"unused\": {");
+    assert_true(tk.split_digits && !plain.split_digits);
+    assert_true(tokenizer_hash(&tk) != tokenizer_hash(&plain));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) assert_ids(&tk, rows[i].text, strlen(rows[i].text), rows[i].ids, rows[i].n);
+    tokenizer_free(&tk);
+    tokenizer_free(&plain);
+}
+
+#define ADDED(id, text, special) "{\"id\": " #id ", \"content\": \"" text "\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false," \
+    "\"normalized\": false, \"special\": " #special "},"
+#define ADDED_TOKENS "\"added_tokens\": [" ADDED(2048, "<|end|>", true) ADDED(2049, "<|end", true) ADDED(2050, "the cat", false) \
+    ADDED(2051, "日", true) ADDED(2052, "\\n\\n", true)
+
+static void matches_special_tokens_first_leftmost_then_longest(void **state)
+{
+    (void)state;
+    static const Row rows[] = { // ids from tokenizers 0.23.3
+        {"<|end|>", {2048}, 1},
+        {"<|endoftext|>", {0}, 1},
+        {"<|end", {2049}, 1},
+        {"<|en", {28, 92, 276}, 3},
+        {"a<|end|><|endoftext|>b", {65, 2048, 0, 66}, 4},
+        {"one  <|end|>  two", {444, 221, 221, 2048, 221, 740}, 6},
+        {"<<|end|>>", {28, 2048, 30}, 3},
+        {"on the cats's", {281, 221, 2050, 83, 326}, 5},
+        {"日日本", {2051, 2051, 163, 251, 106}, 5},
+        {"x\n\n\ny \n\n z", {88, 2052, 199, 89, 221, 2052, 1446}, 7},
+        {"<|end<|end|>", {2049, 2048}, 2},
+        {"the  the cat", {879, 221, 221, 2050}, 4},
+    };
+    Tokenizer tk;
+    load_edited(&tk, "\"added_tokens\": [", ADDED_TOKENS);
+    assert_int_equal(tk.vocab, 2053);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) assert_ids(&tk, rows[i].text, strlen(rows[i].text), rows[i].ids, rows[i].n);
+    assert_int_equal(tokenizer_find(&tk, "<|end|>"), 2048);
+    assert_int_equal(tokenizer_find(&tk, "<|endoftext|>"), 0);
+    assert_int_equal(tokenizer_find(&tk, "<|en"), -1);
+    assert_int_equal(tokenizer_find(&tk, "the"), -1); // an ordinary token
+    tokenizer_free(&tk);
+}
+
+// The merges in order of rank, each applied everywhere once: not how the library does it.
+typedef struct { json_t *document; size_t count; } Merges;
+
+static size_t slow_merge(const Merges *merges, const Tokenizer *tk, uint32_t *ids, size_t n)
+{
+    json_t *model = json_object_get(merges->document, "model"), *vocab = json_object_get(model, "vocab"), *list = json_object_get(model, "merges");
+    for (size_t rank = 0; rank < merges->count; rank++) {
+        const char *left = json_string_value(json_array_get(json_array_get(list, rank), 0));
+        const char *right = json_string_value(json_array_get(json_array_get(list, rank), 1));
+        uint32_t a = (uint32_t)json_integer_value(json_object_get(vocab, left)), b = (uint32_t)json_integer_value(json_object_get(vocab, right));
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++, kept++) {
+            bool both = i + 1 < n && ids[i] == a && ids[i + 1] == b;
+            ids[kept] = both ? 257 + (uint32_t)rank : ids[i]; // every merge of the golden file made the next id
+            i += both;
+        }
+        n = kept;
+    }
+    assert_true(tk->vocab == 257 + merges->count);
+    return n;
+}
+
+static void merges_pieces_of_every_length_by_rank(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    char *path = golden();
+    Merges merges = {.document = json_load_document(path, &err)};
+    assert_non_null(merges.document);
+    merges.count = json_array_size(json_object_get(json_object_get(merges.document, "model"), "merges"));
+    load_golden(&tk);
+    TestRandom random = {11};
+    for (size_t length = 1; length < 400; length += length < 70 ? 1 : 37) {
+        char text[400];
+        uint32_t want[400], byte_ids[128];
+        for (uint32_t i = 0; i < tk.vocab; i++)
+            if (tk.tokens[i].length == 1 && tk.tokens[i].bytes[0] > 0) byte_ids[(int)tk.tokens[i].bytes[0]] = i;
+        const char *letters = length % 3 ? "etaoinshrdlu" : "lost";
+        for (size_t i = 0; i < length; i++) want[i] = byte_ids[(int)(text[i] = letters[test_integer(&random, (uint32_t)strlen(letters))])];
+        size_t n = slow_merge(&merges, &tk, want, length);
+        assert_ids(&tk, text, length, want, n);
+    }
+    tokenizer_free(&tk);
+    json_decref(merges.document);
+    free(path);
+}
+
+// ---- bytes -----------------------------------------------------------------------------------------------------------------
+
+static void random_text(Text *text, TestRandom *random)
+{
+    static const char *const words[] = {" ", "  ", "\n", "\t", "'s", "'", "the", " film", "<|endoftext|>", "<|end", "12", "\xFF", "\xE2\x82", "\xC0\x80",
+        "\xED\xA0\x80", "日本", "é", "\xC2\xA0", "!", "aaaaaaaaaaaaaaaa", "\0"};
+    enum { WORDS = sizeof words / sizeof words[0] };
+    uint32_t n = test_integer(random, 60), kind = test_integer(random, 3);
+    text->length = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        char c[4] = {(char)test_integer(random, 256)};
+        size_t length = kind == 1 ? utf8_encode(c, test_integer(random, 0x110000)) : 1;
+        uint32_t w = test_integer(random, WORDS);
+        if (kind == 2) assert_ok(text_add(text, &err, words[w], w + 1 == WORDS ? 1 : strlen(words[w])), &err);
+        else assert_ok(text_add(text, &err, c, length), &err);
+    }
+    assert_ok(text_add(text, &err, "", 0), &err);
+}
+
+static void any_bytes_come_back_unchanged(void **state)
+{
+    (void)state;
+    Tokenizer tk[2];
+    TestRandom random = {5};
+    Text text = {0}, back = {0};
+    TokenList ids = {0};
+    load_golden(&tk[0]);
+    load_edited(&tk[1], "\"added_tokens\": [", ADDED_TOKENS);
+    tk[1].split_digits = true;
+    for (int i = 0; i < 20000; i++) {
+        random_text(&text, &random);
+        ids.length = back.length = 0;
+        assert_ok(tokenizer_encode(&tk[i % 2], &ids, text.data, text.length, &err), &err);
+        assert_ok(tokenizer_decode(&tk[i % 2], &back, ids.ids, ids.length, &err), &err);
+        assert_int_equal(back.length, text.length);
+        assert_memory_equal(back.data, text.data, text.length);
+    }
+    text_free(&text);
+    text_free(&back);
+    tokens_free(&ids);
+    tokenizer_free(&tk[0]);
+    tokenizer_free(&tk[1]);
+}
+
+static void reads_nothing_beyond_the_text(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    load_golden(&tk);
+    TokenList whole = {0}, cut = {0};
+    const char text[] = "It was a wonderful film, wasn't it? \xE2\x80\x94 yes";
+    for (size_t n = 0; n < sizeof text; n++) { // the same whether the text ends there or, in an exact copy, memory does
+        char *copy = malloc(n ? n : 1);
+        assert_non_null(copy);
+        memcpy(copy, text, n);
+        whole.length = cut.length = 0;
+        assert_ok(tokenizer_encode(&tk, &whole, text, n, &err) || tokenizer_encode(&tk, &cut, copy, n, &err), &err);
+        assert_int_equal(whole.length, cut.length);
+        if (n) assert_memory_equal(whole.ids, cut.ids, whole.length * sizeof *whole.ids);
+        free(copy);
+    }
+    tokens_free(&whole);
+    tokens_free(&cut);
+    tokenizer_free(&tk);
+}
+
+static void encodes_many_texts_as_one_by_one(void **state)
+{
+    (void)state;
+    enum { COUNT = 300 };
+    Tokenizer tk;
+    TestRandom random = {9};
+    Text texts[COUNT] = {{0}}, joined = {0};
+    TextView views[COUNT];
+    TokenList lists[COUNT] = {{0}}, one = {0};
+    load_golden(&tk);
+    for (int i = 0; i < COUNT; i++) {
+        random_text(&texts[i], &random);
+        views[i] = (TextView){texts[i].data, texts[i].length};
+        assert_ok(text_add(&joined, &err, texts[i].data, texts[i].length), &err);
+        assert_ok(tokens_add(&lists[i], &err, (uint32_t)i), &err); // appended to
+    }
+    assert_ok(tokenizer_encode_all(&tk, lists, views, COUNT, &err), &err);
+    for (int i = 0; i < COUNT; i++) {
+        one.length = 0;
+        assert_ok(tokenizer_encode(&tk, &one, texts[i].data, texts[i].length, &err), &err);
+        assert_int_equal(lists[i].length, one.length + 1);
+        assert_int_equal(lists[i].ids[0], i);
+        if (one.length) assert_memory_equal(lists[i].ids + 1, one.ids, one.length * sizeof *one.ids);
+        tokens_free(&lists[i]);
+        text_free(&texts[i]);
+    }
+    // A text long enough for the cache gives the ids of its paragraphs.
+    while (joined.length < 40000) assert_ok(text_puts(&joined, &err, "unforgettable rubbish\x01 of zeppelins' "), &err);
+    TokenList parts = {0};
+    one.length = 0;
+    assert_ok(tokenizer_encode(&tk, &one, joined.data, joined.length, &err), &err);
+    for (size_t i = 0, end; i < joined.length; i = end) {
+        for (end = i + 1; end < joined.length && !(joined.data[end - 1] == '\x01' && joined.data[end] == ' '); end++) {}
+        assert_ok(tokenizer_encode(&tk, &parts, joined.data + i, end - i, &err), &err);
+    }
+    assert_int_equal(one.length, parts.length);
+    assert_memory_equal(one.ids, parts.ids, one.length * sizeof *one.ids);
+    tokens_free(&one);
+    tokens_free(&parts);
+    text_free(&joined);
+    tokenizer_free(&tk);
+}
+
+static void decoding_refuses_ids_outside_the_vocabulary(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    Text text = {0};
+    load_golden(&tk);
+    assert_input_error(tokenizer_decode(&tk, &text, (uint32_t[]){7, 2048}, 2, &err), &err, "token 1 is 2048, but the vocabulary has 2048");
+    assert_int_equal(text.length, 0);
+    assert_ok(tokenizer_decode(&tk, &text, NULL, 0, &err), &err);
+    assert_string_equal(text.data, "");
+    text_free(&text);
+    tokenizer_free(&tk);
+}
+
+// ---- files -----------------------------------------------------------------------------------------------------------------
+
+static void saves_the_bytes_that_hugging_face_tokenizers_saves(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "copy.json");
+    size_t n, m;
+    load_golden(&tk);
+    assert_ok(tokenizer_save(&tk, copy, &err), &err);
+    char *want = read_file(path, &n), *got = read_file(copy, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(want, got, n);
+    tokenizer_free(&tk);
+    remove_folder(folder);
+    free(want), free(got), free(path), free(copy), free(folder);
+}
+
+static void saving_keeps_what_decides_ids(void **state)
+{
+    (void)state;
+    Tokenizer tk, again;
+    char *folder = temporary_folder(), *path = path_in(folder, "a.json"), *path2 = path_in(folder, "b.json");
+    load_edited(&tk, "\"added_tokens\": [", ADDED_TOKENS);
+    tk.split_digits = true;
+    assert_ok(tokenizer_save(&tk, path, &err) || tokenizer_load(&again, path, &err) || tokenizer_save(&again, path2, &err), &err);
+    assert_true(tokenizer_hash(&tk) == tokenizer_hash(&again));
+    assert_true(again.split_digits);
+    char *a = read_file(path, NULL), *b = read_file(path2, NULL);
+    assert_string_equal(a, b);
+    assert_non_null(strstr(a, "\"content\": \"the cat\",\n      \"single_word\": false,\n      \"lstrip\": false,\n      \"rstrip\": false,\n"
+        "      \"normalized\": false,\n      \"special\": false\n"));
+    free(a), free(b);
+    tokenizer_free(&tk);
+    tokenizer_free(&again);
+    remove_folder(folder);
+    free(path), free(path2), free(folder);
+}
+
+static void reads_merges_in_the_older_spelling(void **state)
+{
+    (void)state;
+    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "old.json");
+    json_t *document = json_load_document(path, &err), *list = json_object_get(json_object_get(document, "model"), "merges"), *pair;
+    size_t i;
+    json_array_foreach(list, i, pair)
+        json_array_set_new(list, i, json_sprintf("%s %s", json_string_value(json_array_get(pair, 0)), json_string_value(json_array_get(pair, 1))));
+    Text out = {0};
+    assert_ok(json_write(&out, document, &err), &err);
+    write_file(copy, out.data, out.length);
+    Tokenizer tk, old;
+    load_golden(&tk);
+    assert_ok(tokenizer_load(&old, copy, &err), &err);
+    assert_true(tokenizer_hash(&tk) == tokenizer_hash(&old));
+    tokenizer_free(&tk);
+    tokenizer_free(&old);
+    text_free(&out);
+    json_decref(document);
+    remove_folder(folder);
+    free(path), free(folder), free(copy);
+}
+
+static void accepts_settings_that_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const edits[][2] = {
+        {"\"dropout\": null", "\"dropout\": 0.0"},
+        {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"\""},
+        {"\"unk_token\": null", "\"unk_token\": \"<|endoftext|>\""},
+        {"\"ignore_merges\": false,", ""},
+        {"\"post_processor\": null", "\"post_processor\": {\"type\": \"ByteLevel\", \"trim_offsets\": false}"},
+        {"\"normalized\": false", "\"normalized\": true"},
+        {"\"truncation\": null,", ""},
+    };
+    Tokenizer plain;
+    load_golden(&plain);
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        Tokenizer tk;
+        load_edited(&tk, edits[i][0], edits[i][1]);
+        assert_true(tokenizer_hash(&tk) == tokenizer_hash(&plain));
+        tokenizer_free(&tk);
+    }
+    tokenizer_free(&plain);
+}
+
+static void refuses_what_it_does_not_do_by_name(void **state)
+{
+    (void)state;
+    static const struct { const char *find, *replace, *message; } edits[] = {
+        {"\"type\": \"BPE\"", "\"type\": \"Unigram\"", "key \"model.type\": expected \"BPE\", found \"Unigram\""},
+        {"\"type\": \"BPE\",", "", "key \"model.type\": expected \"BPE\", found nothing"},
+        {"\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", "key \"normalizer\": expected null"},
+        {"\"truncation\": null", "\"truncation\": {\"max_length\": 9}", "key \"truncation\""},
+        {"\"padding\": null", "\"padding\": {}", "key \"padding\""},
+        {"\"dropout\": null", "\"dropout\": 0.1", "key \"model.dropout\": expected null (this setting is not supported), found 0.1"},
+        {"\"byte_fallback\": false", "\"byte_fallback\": true", "key \"model.byte_fallback\""},
+        {"\"ignore_merges\": false", "\"ignore_merges\": true", "key \"model.ignore_merges\""},
+        {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", "key \"model.end_of_word_suffix\""},
+        {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"", "key \"model.continuing_subword_prefix\""},
+        {"\"post_processor\": null", "\"post_processor\": {\"type\": \"TemplateProcessing\"}", "key \"post_processor\": expected null or type \"ByteLevel\""},
+        {"\"pre_tokenizer\": {", "\"pre_tokenizer\": null, \"unused\": {", "key \"pre_tokenizer\": expected type \"ByteLevel\""},
+        {"\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Whitespace\"}, \"unused\": {", "found {\"type\":\"Whitespace\"}"},
+        {"\"add_prefix_space\": false", "\"add_prefix_space\": true", "key \"pre_tokenizer\""},
+        {"\"use_regex\": true", "\"use_regex\": false", "key \"pre_tokenizer\""},
+        {"\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\", \"individual_digits\": false}, 1]},"
+            "\"unused\": {", "key \"pre_tokenizer.pretokenizers[0]\": expected type \"Digits\" with individual_digits true"},
+        {"\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": []}, \"unused\": {", "key \"pre_tokenizer\""},
+        {"\"decoder\": {", "\"decoder\": {\"type\": \"WordPiece\"}, \"unused\": {", "key \"decoder\": expected type \"ByteLevel\""},
+        {"\"lstrip\": false", "\"lstrip\": true", "added_tokens[0]"},
+        {"\"single_word\": false", "\"single_word\": true", "key \"single_word\": expected null"},
+        {"\"added_tokens\": [", ADDED_TOKENS ADDED(166, "é", true), "special token 166, \"é\", is spelled like a token of other bytes"},
+        {"\"added_tokens\": [", ADDED_TOKENS ADDED(2052, "twice", true), "\"\n\n\" and \"twice\" both have id 2052"},
+        {"\"added_tokens\": [", ADDED_TOKENS ADDED(0, "<|endoftext|>", true), "\"<|endoftext|>\" is there twice"},
+        {"\"added_tokens\": [", ADDED_TOKENS ADDED(2054, "gap", true), "\"gap\" has id 2054, but there are 2054 tokens: ids must be dense"},
+        {"\"added_tokens\": [", ADDED_TOKENS ADDED(5, "<|endoftext|>", true), "has id 5 here and 0 in model.vocab"},
+        {"\"normalized\": false", "\"normalized\": 3", "added_tokens[0]"},
+        {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 2048, \"content\": \"x y\", \"normalized\": true},", "the same \"normalized\" for all added tokens"},
+        {"\"added_tokens\": [", "\"added_tokens\": 3, \"unused\": [", "key \"added_tokens\": expected an array, found 3"},
+        {"\"!\": 1,", "\"!\": 2,", "\"!\" and \"\"\" both have id 2"},
+        {"\"!\": 1,", "\"!\": 20480,", "\"!\" has id 20480, but there are 2048 tokens"},
+        {"\"!\": 1,", "\"!\": -1,", "key \"!\""},
+        {"\"!\": 1,", "\"!\": \"1\",", "model.vocab"},
+        {"\"!\": 1,", "\" !\": 1,", "token 1, \" !\", holds a character outside the byte alphabet"},
+        {"\"!\": 1,", "\"\": 1,", "token 1 is empty"},
+        {"\"vocab\": {", "\"vocab\": [], \"unused\": {", "key \"model.vocab\": expected an object, found []"},
+        {"\"merges\": [", "\"merges\": 1, \"unused\": [", "key \"model.merges\": expected an array"},
+        {"\"merges\": [", "\"merges\": [[\"a\"],", "key \"model.merges[0]\": expected \"left right\" or [\"left\", \"right\"], found [\"a\"]"},
+        {"\"merges\": [", "\"merges\": [\"a b c\",", "key \"model.merges[0]\""},
+        {"\"merges\": [", "\"merges\": [\"ab\",", "key \"model.merges[0]\""},
+        {"\"merges\": [", "\"merges\": [\"qz b\",", "merges[0]: the left half, \"qz\", is not in the vocabulary"},
+        {"\"merges\": [", "\"merges\": [\"b qz\",", "merges[0]: the right half, \"qz\", is not in the vocabulary"},
+        {"\"merges\": [", "\"merges\": [\"q z\",", "merges[0]: the whole, \"qz\", is not in the vocabulary"},
+        {"\"merges\": [", "\"merges\": [\"Ġ t\",", "merges[1] repeats merges[0]"},
+    };
+    for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
+        Tokenizer tk;
+        char *folder, *path = edited(&folder, edits[i].find, edits[i].replace);
+        int status = tokenizer_load(&tk, path, &err);
+        if (!status) fail_msg("accepted: %s", edits[i].replace);
+        assert_input_error(status, &err, edits[i].message);
+        assert_input_error(status, &err, "tokenizer.json");
+        tokenizer_free(&tk); // a failed load leaves nothing behind
+        remove_folder(folder);
+        free(path), free(folder);
+    }
+}
+
+static void a_cut_file_is_an_input_error_at_every_length(void **state)
+{
+    (void)state;
+    char *path = golden(), *folder = temporary_folder(), *cut = path_in(folder, "cut.json");
+    size_t n;
+    char *bytes = read_file(path, &n);
+    for (size_t length = 0; length < n; length += length < 1200 ? 13 : 97) {
+        Tokenizer tk;
+        write_file(cut, bytes, length);
+        assert_input_error(tokenizer_load(&tk, cut, &err), &err, "cut.json");
+    }
+    remove_folder(folder);
+    free(bytes), free(path), free(folder), free(cut);
+}
+
+static void a_damaged_file_never_does_harm(void **state)
+{
+    (void)state;
+    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "damaged.json");
+    size_t n;
+    char *bytes = read_file(path, &n);
+    TestRandom random = {3};
+    size_t refused = 0;
+    for (int i = 0; i < 300; i++) {
+        static const char *const tokens[] = {"null", "-1", "99999999999999999999", "\"\"", "[]", "{", "}", "1e9", "true", ","};
+        const char *with = tokens[test_integer(&random, 10)];
+        size_t at = test_integer(&random, i % 2 ? 1400 : (uint32_t)n - 32);
+        char *damaged = malloc(n);
+        assert_non_null(damaged);
+        memcpy(damaged, bytes, n);
+        if (i % 3) damaged[at] = (char)test_integer(&random, 256);
+        else memcpy(damaged + at, with, strlen(with));
+        write_file(copy, damaged, n);
+        free(damaged);
+        Tokenizer tk;
+        err = (Err){0};
+        if (tokenizer_load(&tk, copy, &err)) {
+            assert_int_equal(err.status, 2);
+            refused++;
+        } else {
+            TokenList ids = {0};
+            if (tokenizer_encode(&tk, &ids, "It's a <|endoftext|> film!", 26, &err)) assert_int_equal(err.status, 2);
+            tokens_free(&ids);
+            tokenizer_free(&tk);
+        }
+    }
+    assert_true(refused > 200);
+    remove_folder(folder);
+    free(bytes), free(path), free(folder), free(copy);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    assert_input_error(tokenizer_load(&tk, "no/such/tokenizer.json", &err), &err, "no/such/tokenizer.json");
+}
+
+// ---- parts -----------------------------------------------------------------------------------------------------------------
+
+#define VIEW(text) {text, sizeof text - 1}
+
+static void builds_from_parts_and_names_a_byte_without_a_token(void **state)
+{
+    (void)state;
+    static const TextView tokens[] = {VIEW("<s>"), VIEW("a"), VIEW("b"), VIEW("Ġ"), VIEW("ab"), VIEW("Ġab"), VIEW("ba")};
+    static const bool special[7] = {true};
+    static const TokenizerMerge merges[] = {{VIEW("a"), VIEW("b")}, {VIEW("Ġ"), VIEW("ab")}};
+    Tokenizer tk;
+    TokenizerParts parts = {.vocab = 7, .tokens = tokens, .special = special, .merge_count = 2, .merges = merges};
+    assert_ok(tokenizer_build(&tk, &parts, "model.gguf", &err), &err);
+    assert_ids(&tk, "ab ab<s>ba", 10, (uint32_t[]){4, 5, 0, 2, 1}, 5); // "ba" is a token that no merge reaches
+    TokenList ids = {0};
+    assert_ok(tokens_add(&ids, &err, 3), &err);
+    assert_input_error(tokenizer_encode(&tk, &ids, "ab abc ab", 9, &err), &err, "bytes 2 to 6 of the text: the vocabulary has no token for the byte 0x63");
+    assert_int_equal(ids.length, 1);
+    tokens_free(&ids);
+    TokenList lists[3] = {{0}};
+    TextView texts[3] = {VIEW("ab"), VIEW("aXb"), VIEW("aYb")};
+    assert_input_error(tokenizer_encode_all(&tk, lists, texts, 3, &err), &err, "text 1: bytes 0 to 3 of the text: the vocabulary has no token for the byte 0x58");
+    for (int i = 0; i < 3; i++) tokens_free(&lists[i]);
+    uint64_t hash = tokenizer_hash(&tk);
+    tokenizer_free(&tk);
+    tokenizer_free(&tk); // once more does nothing
+
+    parts.merge_count = 1; // everything that decides ids decides the hash
+    assert_ok(tokenizer_build(&tk, &parts, "model.gguf", &err), &err);
+    assert_true(tokenizer_hash(&tk) != hash);
+    tokenizer_free(&tk);
+
+    static const TextView twice[] = {VIEW("a"), VIEW("b"), VIEW("a")};
+    parts = (TokenizerParts){.vocab = 3, .tokens = twice, .special = special};
+    assert_input_error(tokenizer_build(&tk, &parts, "model.gguf", &err), &err, "model.gguf: tokens 0 and 2 are the same: \"a\"");
+    parts.vocab = 0;
+    assert_input_error(tokenizer_build(&tk, &parts, "model.gguf", &err), &err, "model.gguf: 0 tokens");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_the_ids_of_hugging_face_tokenizers),
+        cmocka_unit_test(gives_the_ids_of_hugging_face_tokenizers_on_reviews),
+        cmocka_unit_test(splits_off_each_digit_when_the_file_says_so),
+        cmocka_unit_test(matches_special_tokens_first_leftmost_then_longest),
+        cmocka_unit_test(merges_pieces_of_every_length_by_rank),
+        cmocka_unit_test(any_bytes_come_back_unchanged),
+        cmocka_unit_test(reads_nothing_beyond_the_text),
+        cmocka_unit_test(encodes_many_texts_as_one_by_one),
+        cmocka_unit_test(decoding_refuses_ids_outside_the_vocabulary),
+        cmocka_unit_test(saves_the_bytes_that_hugging_face_tokenizers_saves),
+        cmocka_unit_test(saving_keeps_what_decides_ids),
+        cmocka_unit_test(reads_merges_in_the_older_spelling),
+        cmocka_unit_test(accepts_settings_that_change_nothing),
+        cmocka_unit_test(refuses_what_it_does_not_do_by_name),
+        cmocka_unit_test(a_cut_file_is_an_input_error_at_every_length),
+        cmocka_unit_test(a_damaged_file_never_does_harm),
+        cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(builds_from_parts_and_names_a_byte_without_a_token),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
