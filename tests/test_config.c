@@ -9,7 +9,7 @@
 #include "base/config.h"
 #include "base/options.h"
 
-enum { ARGUMENTS_MOST = 24 };
+enum { ARGUMENTS_MOST = 60 };
 
 typedef struct { Settings settings; Options options; char words[600]; char *argv[ARGUMENTS_MOST]; Err err; } Line;
 
@@ -140,6 +140,7 @@ static void refuses_what_is_no_number_or_out_of_range(void **state)
         settings_free(&settings);
     }
     refuses("--temperature -1", "0 to 1000000");
+    refuses("--clip 1e999", "--clip");
     refuses("--top-p 0", "above 0, at most 1");
     refuses("--top-p 1.0001", "above 0, at most 1");
     refuses("--accept 2", "0 to 1");
