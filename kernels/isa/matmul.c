@@ -18,6 +18,28 @@
 #else
 #define OMP(directive)
 #endif
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+/* Compilers keep the accumulators of an unrolled loop in their registers only if the operands are still alive after the
+ * multiply-add, and walk A with one index register only if they cannot know that the row stride never changes. */
+#if defined __GNUC__ && defined RAFT_ISA_avx512
+#define KEEP(v) __asm__ volatile("" : : "v"(v))
+#elif defined __GNUC__ && defined RAFT_ISA_avx2
+#define KEEP(v) __asm__ volatile("" : : "x"((v).lo), "x"((v).hi))
+#else
+#define KEEP(v) (void)(v)
+#endif
+#if defined __GNUC__
+#define OPAQUE(integer) __asm__("" : "+r"(integer))
+#define ORDERED() __asm__ volatile("" : : : "memory")
+#else
+#define OPAQUE(integer) (void)(integer)
+#define ORDERED() (void)0
+#define __builtin_prefetch(...) (void)0
+#endif
 
 /* Accumulators fill the registers that two operands leave: 6 x 2 of 16 ymm, 14 x 2 of 32 zmm, 6 x 4 of 32 q.
  * TILE_LIST: X(rows, panels at once): with few rows several panels run side by side, to hide the latency of the multiply-add. */
@@ -33,58 +55,82 @@ enum { TILE_ROWS = 4, VECTORS = 1, K_BLOCK = 256, ROW_BLOCK = 128 };
 #endif
 enum { PANEL = VECTORS * LANES, MAX_PANELS = 4 };
 enum { A_FLOATS = (ROW_BLOCK + TILE_ROWS) * K_BLOCK, B_FLOATS = MATMUL_THREAD_FLOATS - A_FLOATS };
+enum { SHORT_K_BLOCK = 64 };
 enum { SERIAL_FLOPS = 30000 }; // below, waking the other threads costs more than the product
 
 // ---- tiles -----------------------------------------------------------------------------------------------------------
 
 typedef struct {
-    float *c;            // [rows, c_row]
+    float *c;            // [rows, c_row], whole panels
     size_t c_row;
-    const float *a;      // element (i,p) at a[i * a_row + p], or at a[p * TILE_ROWS + i] when a_row is 0
+    const float *a;      // element (i,p) at a[i * a_row + p], or at a[p * TILE_ROWS + i] in packed tiles
     size_t a_row;
     const float *b;      // panels [k][PANEL], b_panel floats apart
     size_t b_panel;
-    size_t k, columns;   // columns of C in the last of the panels
+    size_t k;
     bool accumulate;
+    const float *next_a, *next_b, *next_c; // to prefetch: A and C of the next tile, a stretch of the next panel
 } Tile;
 
 typedef void TileKernel(const Tile *tile);
 
-static inline __attribute__((always_inline)) void tile_run(const Tile *tile, const size_t rows, const size_t panels, const bool direct)
+enum { LINE = 16 }; // floats in a cache line, and steps over p between two rounds of prefetching
+
+// Inlined with constant rows, vectors and direct, so that `sum` is registers and every loop but those over p is gone.
+static inline __attribute__((always_inline)) void tile_run(const Tile *tile, const size_t rows, const size_t vectors, const bool direct)
 {
-    const size_t vectors = panels * VECTORS, c_row = tile->c_row, a_row = tile->a_row, b_panel = tile->b_panel;
-    const float *a = tile->a, *b = tile->b;
+    const size_t c_row = tile->c_row, b_panel = tile->b_panel;
+    size_t a_row = tile->a_row, left = tile->k;
+    const float *a[(TILE_ROWS + 2) / 3], *b = tile->b, *next_a = tile->next_a, *next_b = tile->next_b;
     float *c = tile->c;
-    size_t last = (panels - 1) * PANEL + tile->columns; // columns of C in all panels together
+    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = tile->a + i * a_row;
     v16 sum[TILE_ROWS][MAX_PANELS * VECTORS];
-    for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < vectors; v++) {
-            size_t left = last > v * LANES ? last - v * LANES : 0;
-            sum[i][v] = !tile->accumulate || !left ? v16_zero()
-                : left >= LANES ? v16_load(c + i * c_row + v * LANES) : v16_load_n(c + i * c_row + v * LANES, left);
+#define EACH(action) UNROLL for (size_t i = 0; i < rows; i++) UNROLL for (size_t v = 0; v < vectors; v++) action
+#define STEP(p) do { \
+        v16 row[MAX_PANELS * VECTORS]; \
+        UNROLL for (size_t v = 0; v < vectors; v++) row[v] = v16_load(b + v / VECTORS * b_panel + (p) * PANEL + v % VECTORS * LANES); \
+        UNROLL for (size_t i = 0; i < rows; i++) { \
+            if (direct && i % 3 == 0) OPAQUE(a_row); \
+            v16 x = v16_set(direct ? a[i / 3][i % 3 * a_row + (p)] : a[0][(p) * TILE_ROWS + i]); \
+            UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = v16_fma(x, row[v], sum[i][v]); \
+            KEEP(x); \
+        } \
+        UNROLL for (size_t v = 0; v < vectors; v++) KEEP(row[v]); \
+        ORDERED(); \
+    } while (0)
+#define ADVANCE(steps) do { \
+        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += (steps) * (direct ? 1 : TILE_ROWS); \
+        b += (steps) * PANEL, left -= (steps); \
+    } while (0)
+    if (tile->accumulate) EACH(sum[i][v] = v16_load(c + i * c_row + v * LANES));
+    else EACH(sum[i][v] = v16_zero());
+    UNROLL for (size_t i = 0; i < rows; i++) for (size_t v = 0; v < vectors; v++) __builtin_prefetch(tile->next_c + i * c_row + v * LANES, 1);
+    while (left >= LINE) {
+        UNROLL for (size_t i = 0; i < rows; i++) __builtin_prefetch(next_a + i * (direct ? a_row : LINE));
+        UNROLL for (size_t v = 0; v < 2 * VECTORS; v++) __builtin_prefetch(next_b + v * LINE, 0, 2);
+        next_a += LINE * (direct ? 1 : TILE_ROWS), next_b += 2 * VECTORS * LINE;
+        for (size_t quarter = 0; quarter < LINE / 4; quarter++) {
+            STEP(0);
+            STEP(1);
+            STEP(2);
+            STEP(3);
+            ADVANCE(4);
         }
-    for (size_t p = tile->k; p; p--) {
-        v16 row[MAX_PANELS * VECTORS];
-        for (size_t v = 0; v < vectors; v++) row[v] = v16_load(b + v / VECTORS * b_panel + v % VECTORS * LANES);
-        for (size_t i = 0; i < rows; i++) {
-            v16 x = v16_set(direct ? a[i * a_row] : a[i]);
-            for (size_t v = 0; v < vectors; v++) sum[i][v] = v16_fma(x, row[v], sum[i][v]);
-        }
-        a += direct ? 1 : TILE_ROWS;
-        b += PANEL;
     }
-    for (size_t i = 0; i < rows; i++)
-        for (size_t v = 0; v < vectors; v++) {
-            size_t left = last > v * LANES ? last - v * LANES : 0;
-            if (left >= LANES) v16_store(c + i * c_row + v * LANES, sum[i][v]);
-            else if (left) v16_store_n(c + i * c_row + v * LANES, sum[i][v], left);
-        }
+    while (left) {
+        STEP(0);
+        ADVANCE(1);
+    }
+    EACH(v16_store(c + i * c_row + v * LANES, sum[i][v]));
+#undef EACH
+#undef STEP
+#undef ADVANCE
 }
 
 #define TILE_KERNELS(rows, panels) \
-    static void tile_direct_##rows(const Tile *tile) { tile_run(tile, rows, 1, true); } \
-    static void tile_packed_##rows(const Tile *tile) { tile_run(tile, rows, 1, false); } \
-    static void tile_wide_##rows(const Tile *tile) { tile_run(tile, rows, panels, true); }
+    static void tile_direct_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, true); } \
+    static void tile_packed_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, false); } \
+    static void tile_wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels, true); }
 TILE_LIST(TILE_KERNELS)
 
 typedef struct { TileKernel *direct, *packed, *wide; size_t panels; } TileKernels;
@@ -94,22 +140,84 @@ static const TileKernels tile_kernels[] = {
     TILE_LIST(TILE_ENTRY)
 };
 
+// The last panel of C may be narrower than PANEL: it is computed in a full one beside.
+static void tile_run_narrow(TileKernel *kernel, const Tile *tile, size_t rows, size_t columns)
+{
+    float beside[TILE_ROWS * PANEL];
+    Tile t = *tile;
+    t.c = beside, t.c_row = PANEL;
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < PANEL; j++) beside[i * PANEL + j] = tile->accumulate && j < columns ? tile->c[i * tile->c_row + j] : 0;
+    kernel(&t);
+    for (size_t i = 0; i < rows; i++) memcpy(tile->c + i * tile->c_row, beside + i * PANEL, columns * sizeof *beside);
+}
+
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
-// One panel: columns of B (at most PANEL) into [k][PANEL], the missing ones zero.
-static void pack_panel(float *panel, const float *b, size_t b_row, size_t b_col, size_t columns, size_t k)
+static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+
+// to[j * to_row + i] = from[i * from_row + j] for i, j < 8
+static inline void transpose_8x8(float *to, size_t to_row, const float *from, size_t from_row)
 {
-    for (size_t p = 0; p < k; p++) {
+#if defined RAFT_ISA_avx512 || defined RAFT_ISA_avx2
+    for (size_t half = 0; half < 8; half += 4) { // 4 columns: rows i and i + 4 share a register
+        const float *x = from + half;
+        __m256 r[4];
+        UNROLL for (size_t i = 0; i < 4; i++)
+            r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(x + i * from_row)), _mm_loadu_ps(x + (i + 4) * from_row), 1);
+        __m256 a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+        __m256 c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+        _mm256_storeu_ps(to + (half + 0) * to_row, _mm256_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0)));
+        _mm256_storeu_ps(to + (half + 1) * to_row, _mm256_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2)));
+        _mm256_storeu_ps(to + (half + 2) * to_row, _mm256_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0)));
+        _mm256_storeu_ps(to + (half + 3) * to_row, _mm256_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2)));
+    }
+#elif defined RAFT_ISA_neon
+    for (size_t i = 0; i < 8; i += 4)
+        for (size_t j = 0; j < 8; j += 4) {
+            const float *x = from + i * from_row + j;
+            float32x4x2_t a = vtrnq_f32(vld1q_f32(x), vld1q_f32(x + from_row));
+            float32x4x2_t b = vtrnq_f32(vld1q_f32(x + 2 * from_row), vld1q_f32(x + 3 * from_row));
+            for (size_t t = 0; t < 2; t++) {
+                vst1q_f32(to + (j + t) * to_row + i, vcombine_f32(vget_low_f32(a.val[t]), vget_low_f32(b.val[t])));
+                vst1q_f32(to + (j + t + 2) * to_row + i, vcombine_f32(vget_high_f32(a.val[t]), vget_high_f32(b.val[t])));
+            }
+        }
+#else
+    for (size_t j = 0; j < 8; j++)
+        for (size_t i = 0; i < 8; i++) to[j * to_row + i] = from[i * from_row + j];
+#endif
+}
+
+// One panel: columns of B (at most PANEL) into [k][PANEL], the missing ones zero. next: where the following panel starts.
+static void pack_panel(float *panel, const float *b, size_t b_row, size_t b_col, size_t columns, size_t k, const float *next)
+{
+    size_t p = 0;
+    if (columns == PANEL && b_col == 1)
+        for (; p < k; p++)
+            for (size_t v = 0; v < VECTORS; v++) v16_store(panel + p * PANEL + v * LANES, v16_load(b + p * b_row + v * LANES));
+    if (columns == PANEL && b_row == 1)
+        for (; p + 8 <= k; p += 8) {
+            for (size_t j = p / 8 % 2 * PANEL / 2, i = 0; i < PANEL / 2; i++) __builtin_prefetch(next + p + (j + i) * b_col);
+            for (size_t j = 0; j < PANEL; j += 8) transpose_8x8(panel + p * PANEL + j, PANEL, b + p + j * b_col, b_col);
+        }
+    for (; p < k; p++) {
         for (size_t j = 0; j < columns; j++) panel[p * PANEL + j] = b[p * b_row + j * b_col];
         for (size_t j = columns; j < PANEL; j++) panel[p * PANEL + j] = 0;
     }
 }
 
-// One tile's rows of A into [k][TILE_ROWS]; the missing rows are left alone: no kernel reads them.
-static void pack_rows(float *packed, const float *a, size_t a_row, size_t a_col, size_t rows, size_t k)
+// Panels panel_stride apart from n columns of B. Where rows of B are contiguous, a few rows at a time are read along them.
+static void pack_panels(float *panels, size_t panel_stride, const float *b, size_t b_row, size_t b_col, size_t n, size_t k)
 {
-    for (size_t p = 0; p < k; p++)
-        for (size_t i = 0; i < rows; i++) packed[p * TILE_ROWS + i] = a[i * a_row + p * a_col];
+    size_t step = b_col == 1 ? 8 : k;
+    for (size_t p = 0; p < k; p += step)
+        for (size_t j = 0; j < n; j += PANEL) {
+            const float *from = b + p * b_row + j * b_col;
+            pack_panel(panels + j / PANEL * panel_stride + p * PANEL, from, b_row, b_col, min_size(PANEL, n - j), min_size(step, k - p),
+                j + 2 * PANEL <= n ? from + PANEL * b_col : from);
+        }
 }
 
 // ---- blocks ----------------------------------------------------------------------------------------------------------
@@ -123,60 +231,106 @@ typedef struct {
     size_t packed_panel;
     size_t m, n, k;
     bool accumulate;
-    size_t tiles, panels;         // C in tiles of at most TILE_ROWS rows, evenly cut, and panels
+    size_t tiles, panels;         // C in tiles of at most TILE_ROWS rows, and panels
+    size_t height, taller;        // every tile has `height` rows, the first `taller` of them one more
     size_t row_blocks, column_blocks;
 } Product;
 
-static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
-static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+typedef struct { // a block of C and the block of k that is being added to it
+    size_t tile0, tile1, panel0, panel1, k0, k;
+    const float *a;               // what the tiles read: A itself, or this thread's copy
+    size_t a_row;                 // floats between its rows; 0: packed tiles [k][TILE_ROWS]
+} Block;
 
-static void run_tile(const Product *g, size_t tile, size_t first_tile, size_t panel, size_t panels, const float *a_packed,
-    const float *b, size_t b_panel, size_t k0, size_t k)
+static size_t tile_row(const Product *g, size_t tile) { return tile * g->height + min_size(tile, g->taller); } // its first row
+
+// Tiles [k][TILE_ROWS] from an A whose columns are contiguous. Reads along them, so that every line is read once; the row
+// after next few is fetched early, because its page is another one.
+static void pack_tiles(const Product *g, const Block *block, float *to)
 {
-    size_t row = tile * g->m / g->tiles, rows = (tile + 1) * g->m / g->tiles - row, last = (panel + panels - 1) * PANEL;
-    Tile t = {g->c + row * g->c_row + panel * PANEL, g->c_row, NULL, g->a_row, b, b_panel, k, min_size(PANEL, g->n - last),
-        g->accumulate || k0 > 0};
+    enum { AHEAD = 8 };
+    size_t row0 = tile_row(g, block->tile0), row1 = tile_row(g, block->tile1);
+    for (size_t p = 0; p < block->k; p++) {
+        const float *from = g->a + (block->k0 + p) * g->a_col;
+        if (g->a_row == 1 && p + AHEAD < block->k)
+            for (size_t row = row0; row < row1; row += LINE) __builtin_prefetch(from + AHEAD * g->a_col + row);
+        float *packed = to + p * TILE_ROWS;
+        for (size_t tile = block->tile0, row = row0, rows; tile < block->tile1; tile++, row += rows, packed += TILE_ROWS * block->k) {
+            rows = g->height + (tile < g->taller);
+            if (rows == TILE_ROWS && g->a_row == 1) memcpy(packed, from + row, TILE_ROWS * sizeof *packed);
+            else for (size_t i = 0; i < rows; i++) packed[i] = from[(row + i) * g->a_row];
+        }
+    }
+}
+
+// Where the tiles of a block read A. Rows that are far apart are copied together: at strides near a power of two they
+// would compete for the same few sets of the caches.
+static void prepare_a(const Product *g, Block *block, float *buffer)
+{
+    if (g->a_col != 1) {
+        pack_tiles(g, block, buffer);
+        block->a = buffer, block->a_row = 0;
+        return;
+    }
+    size_t row0 = tile_row(g, block->tile0), rows = tile_row(g, block->tile1) - row0;
+    block->a = g->a + row0 * g->a_row + block->k0, block->a_row = g->a_row;
+    if (g->a_row < 2 * K_BLOCK || rows == 1) return;
+    for (size_t i = 0; i < rows; i++) memcpy(buffer + i * block->k, block->a + i * g->a_row, block->k * sizeof *buffer);
+    block->a = buffer, block->a_row = block->k;
+}
+
+static void run_tile(const Product *g, const Block *block, size_t tile, size_t panel, size_t panels, const float *b, size_t b_panel)
+{
+    size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row, columns = g->n - panel * PANEL, a_tile, next = 0;
+    const float *a = block->a;
+    bool direct = block->a_row, last = tile + 1 == block->tile1;
+    if (direct) a += (row - tile_row(g, block->tile0)) * block->a_row, a_tile = rows * block->a_row;
+    else a += (tile - block->tile0) * TILE_ROWS * block->k, a_tile = TILE_ROWS * block->k;
+    Tile t = {g->c + row * g->c_row + panel * PANEL, g->c_row, a, block->a_row, b, b_panel, block->k, g->accumulate || block->k0, NULL, NULL, NULL};
+    t.next_a = last ? block->a : a + a_tile;
+    t.next_c = last ? t.c : t.c + rows * g->c_row;
+    // The tiles of this panel fetch the next one together, each a stretch of it.
+    size_t stretch = block->k / LINE * LINE * 2 * VECTORS;
+    if (!g->b && panel + panels < block->panel1) next = panels * b_panel + min_size((tile - block->tile0) * stretch, block->k * PANEL - stretch);
+    t.next_b = b + next;
     const TileKernels *kernels = &tile_kernels[rows];
-    if (a_packed) {
-        t.a = a_packed + (tile - first_tile) * TILE_ROWS * k;
-        kernels->packed(&t);
-    } else {
-        t.a = g->a + row * g->a_row + k0;
-        (panels > 1 ? kernels->wide : kernels->direct)(&t);
+    TileKernel *kernel = !direct ? kernels->packed : panels > 1 ? kernels->wide : kernels->direct;
+    if (columns >= panels * PANEL) kernel(&t);
+    else tile_run_narrow(kernel, &t, rows, columns);
+}
+
+// All panels of a block. B that is not packed is packed here, for this block alone: as much as fits where its rows are
+// contiguous and should be read along, else no more than the tiles read at once, which stays in the first cache.
+static void run_panels(const Product *g, const Block *block, float *buffer)
+{
+    size_t at_once = block->tile1 - block->tile0 == 1 && block->a_row ? tile_kernels[tile_row(g, block->tile1) - tile_row(g, block->tile0)].panels : 1;
+    size_t group = !g->b ? block->panel1 - block->panel0 : g->b_col == 1 ? B_FLOATS / (block->k * PANEL) : at_once;
+    for (size_t panel0 = block->panel0; panel0 < block->panel1; panel0 += group) {
+        size_t panel1 = min_size(panel0 + group, block->panel1), b_panel = g->b ? block->k * PANEL : g->packed_panel;
+        const float *b = g->b ? buffer : g->packed + panel0 * g->packed_panel + block->k0 * PANEL;
+        if (g->b) pack_panels(buffer, b_panel, g->b + block->k0 * g->b_row + panel0 * PANEL * g->b_col, g->b_row, g->b_col,
+            min_size(panel1 * PANEL, g->n) - panel0 * PANEL, block->k);
+        for (size_t panel = panel0, panels; panel < panel1; panel += panels, b += panels * b_panel) {
+            panels = panel1 - panel >= at_once && (panel + at_once) * PANEL <= g->n ? at_once : 1;
+            for (size_t tile = block->tile0; tile < block->tile1; tile++) run_tile(g, block, tile, panel, panels, b, b_panel);
+        }
     }
 }
 
 // One block of C, all of k. buffer: this thread's A_FLOATS, then B_FLOATS.
-static void run_block(const Product *g, size_t block, float *buffer)
+static void run_block(const Product *g, size_t number, float *buffer)
 {
-    size_t row_block = block % g->row_blocks, column_block = block / g->row_blocks;
-    size_t tile0 = row_block * g->tiles / g->row_blocks, tile1 = (row_block + 1) * g->tiles / g->row_blocks;
-    size_t panel0 = column_block * g->panels / g->column_blocks, panel1 = (column_block + 1) * g->panels / g->column_blocks;
-    size_t k_blocks = ceil_div(g->k, K_BLOCK);
-    const float *a_packed = g->a_col == 1 ? NULL : buffer;
-    size_t side_by_side = g->tiles == 1 && !a_packed ? tile_kernels[g->m].panels : 1;
-    for (size_t kb = 0; kb < k_blocks; kb++) {
-        size_t k0 = kb * g->k / k_blocks, k = (kb + 1) * g->k / k_blocks - k0;
-        for (size_t tile = tile0; a_packed && tile < tile1; tile++) {
-            size_t row = tile * g->m / g->tiles, rows = (tile + 1) * g->m / g->tiles - row;
-            pack_rows(buffer + (tile - tile0) * TILE_ROWS * k, g->a + row * g->a_row + k0 * g->a_col, g->a_row, g->a_col, rows, k);
-        }
-        for (size_t panel = panel0, panels; panel < panel1; panel += panels) {
-            panels = panel1 - panel >= side_by_side ? side_by_side : 1;
-            const float *b = g->packed + panel * g->packed_panel + k0 * PANEL;
-            size_t b_panel = g->packed_panel;
-            for (size_t i = 0; g->b && i < panels; i++) {
-                float *own = buffer + A_FLOATS;
-                b = own, b_panel = k * PANEL;
-                size_t j = (panel + i) * PANEL;
-                pack_panel(own + i * b_panel, g->b + k0 * g->b_row + j * g->b_col, g->b_row, g->b_col, min_size(PANEL, g->n - j), k);
-            }
-            for (size_t tile = tile0; tile < tile1; tile++) run_tile(g, tile, tile0, panel, panels, a_packed, b, b_panel, k0, k);
-        }
+    size_t rows = number % g->row_blocks, columns = number / g->row_blocks;
+    size_t k_blocks = ceil_div(g->k, g->b && g->tiles == 1 ? SHORT_K_BLOCK : K_BLOCK);
+    Block block = {.tile0 = rows * g->tiles / g->row_blocks, .tile1 = (rows + 1) * g->tiles / g->row_blocks,
+        .panel0 = columns * g->panels / g->column_blocks, .panel1 = (columns + 1) * g->panels / g->column_blocks};
+    for (size_t i = 0; i < k_blocks; i++) {
+        block.k0 = i * g->k / k_blocks, block.k = (i + 1) * g->k / k_blocks - block.k0;
+        prepare_a(g, &block, buffer);
+        run_panels(g, &block, buffer + A_FLOATS);
     }
 }
 
-// How many threads share a product: as many as the scratch has buffers for.
 static size_t thread_count(double flops, size_t scratch_floats)
 {
     assert(scratch_floats >= MATMUL_SHARED_FLOATS + MATMUL_THREAD_FLOATS);
@@ -200,6 +354,7 @@ static size_t thread_number(void)
 static void cut(Product *g, size_t threads)
 {
     g->tiles = ceil_div(g->m, TILE_ROWS);
+    g->height = g->m / g->tiles, g->taller = g->m % g->tiles;
     g->panels = ceil_div(g->n, PANEL);
     g->row_blocks = ceil_div(g->m, ROW_BLOCK);
     if (g->row_blocks > 1) g->row_blocks = min_size(ceil_div(g->row_blocks, threads) * threads, g->tiles);
@@ -219,6 +374,19 @@ static void run_packed(const Product *g, float *buffers, size_t threads)
     (void)threads;
 }
 
+static void pack_shared(float *shared, const Product *g, size_t threads)
+{
+    bool along = g->b_col == 1; // cut across k, so that each thread reads whole rows
+    size_t step = along ? 32 : PANEL, jobs = ceil_div(along ? g->k : g->n, step);
+    OMP(omp parallel for num_threads((int)threads) if (threads > 1))
+    for (size_t job = 0; job < jobs; job++) {
+        size_t first = job * step;
+        if (along) pack_panels(shared + first * PANEL, g->packed_panel, g->b + first * g->b_row, g->b_row, 1, g->n, min_size(step, g->k - first));
+        else pack_panels(shared + job * g->packed_panel, g->packed_panel, g->b + first * g->b_col, g->b_row, g->b_col, min_size(step, g->n - first), g->k);
+    }
+    (void)threads;
+}
+
 // B into the shared buffer by all threads, as much of it at a time as fits.
 static void run_shared(const Product *g, float *shared, float *buffers, size_t threads)
 {
@@ -231,11 +399,7 @@ static void run_shared(const Product *g, float *shared, float *buffers, size_t t
             part.accumulate = g->accumulate || k0 > 0;
             part.packed_panel = part.k * PANEL;
             cut(&part, threads);
-            OMP(omp parallel for num_threads((int)threads) if (threads > 1))
-            for (size_t panel = 0; panel < part.panels; panel++) {
-                size_t j = panel * PANEL;
-                pack_panel(shared + panel * part.packed_panel, part.b + j * g->b_col, g->b_row, g->b_col, min_size(PANEL, part.n - j), part.k);
-            }
+            pack_shared(shared, &part, threads);
             part.b = NULL, part.packed = shared;
             run_packed(&part, buffers, threads);
         }
@@ -266,10 +430,8 @@ void KERNEL(gemm_pack)(float *packed, const float *b, size_t b_row, size_t b_col
 {
     size_t panels = ceil_div(n, PANEL);
     OMP(omp parallel for if (n * k > SERIAL_FLOPS))
-    for (size_t panel = 0; panel < panels; panel++) {
-        size_t j = panel * PANEL;
-        pack_panel(packed + j * k, b + j * b_col, b_row, b_col, min_size(PANEL, n - j), k);
-    }
+    for (size_t panel = 0; panel < panels; panel++)
+        pack_panels(packed + panel * PANEL * k, PANEL * k, b + panel * PANEL * b_col, b_row, b_col, min_size(PANEL, n - panel * PANEL), k);
 }
 
 void KERNEL(gemm_packed)(float *c, const float *a, const float *packed, size_t m, size_t n, size_t k, bool accumulate,
