@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#define _XOPEN_SOURCE 700 // mkdtemp, popen
 #include "tests/support.h"
 
 #include <float.h>
