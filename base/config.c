@@ -119,7 +119,8 @@ static int parse_number(const OptionSpec *o, double *number, const char *value, 
     char *end = NULL;
     if (strspn(value, "0123456789+-.eE") == strlen(value)) *number = strtod(value, &end);
     if (!end || end == value || *end || !isfinite(*number)) return bad_value(o, value, where, "a number", err);
-    if (*number < o->least || (o->most < OPTION_NO_LIMIT && *number > o->most)) return bad_value(o, value, where, "a number in range", err);
+    if (*number < o->least || (o->most < OPTION_NO_LIMIT && *number > o->most))
+        return bad_value(o, value, where, "a number in range", err);
     return 0;
 }
 
@@ -180,7 +181,8 @@ static int find_key(const OptionSpec **option, const char **stage, const char *k
     }
     *stage = dot ? find_stage(prefix) : NULL;
     *option = find_option(name, groups);
-    if (dot && !*stage) return err_input(err, "%s: no stage is called \"%s\"; did you mean \"%s.%s\"?", where, prefix, nearest_stage(prefix), name);
+    if (dot && !*stage)
+        return err_input(err, "%s: no stage is called \"%s\"; did you mean \"%s.%s\"?", where, prefix, nearest_stage(prefix), name);
     if (*option) return 0;
     const char *problem = find_option(name, OPT_ALL) ? "this command does not take this option" : "unknown option";
     return err_input(err, "%s: %s; did you mean %s%s?", where, problem, dashes, nearest_option(name, groups));
@@ -304,7 +306,8 @@ static int parse_profile(Settings *settings, const char *name, Err *err)
     char *path = find_data_file("profiles", name, ".conf", err), where[300];
     Text text = {0};
     int status = path ? os_read_file(&text, path, err) : -1;
-    if (!status && strlen(text.data) != text.length) status = err_input(err, "%s: not a text file (byte %zu is zero)", path, strlen(text.data));
+    if (!status && strlen(text.data) != text.length)
+        status = err_input(err, "%s: not a text file (byte %zu is zero)", path, strlen(text.data));
     size_t number = 0;
     for (char *line = text.data, *next; !status && line; line = next) {
         if ((next = strchr(line, '\n'))) *next++ = '\0';
@@ -395,7 +398,8 @@ bool settings_given(const Settings *settings, const char *key)
     for (size_t i = 0; i < settings->count; i++) {
         const Assignment *a = &settings->assignments[i];
         if (a->source == FROM_DEFAULTS || !same_key(dot ? dot + 1 : key, a->option->name)) continue;
-        if (dot ? a->stage && !strncmp(key, a->stage, (size_t)(dot - key)) && strlen(a->stage) == (size_t)(dot - key) : !a->stage) return true;
+        if (dot ? a->stage && !strncmp(key, a->stage, (size_t)(dot - key)) && strlen(a->stage) == (size_t)(dot - key) : !a->stage)
+            return true;
     }
     return false;
 }
@@ -463,7 +467,8 @@ static int help_line(Text *out, const OptionSpec *o, const char *value, Err *err
     char range[80];
     bool show_unit = *o->unit && (value || o->type == OPTION_CHOICE); // not twice
     range_text(o, range);
-    return text_printf(out, err, "  --%-13s %-9s %s%s%s%s%s%s%s\n", o->name, value ? value : o->unit, show_unit ? "(" : "", show_unit ? o->unit : "",
+    return text_printf(out, err, "  --%-13s %-9s %s%s%s%s%s%s%s\n", o->name, value ? value : o->unit, show_unit ? "(" : "",
+        show_unit ? o->unit : "",
         show_unit ? ") " : "", o->help, *range ? " [" : "", range, *range ? "]" : "");
 }
 

@@ -102,7 +102,8 @@ int settings_parse(Settings *settings, int argc, char **argv, unsigned groups, c
 int settings_resolve(Options *options, const Settings *settings, const char *stage, Err *err);
 void settings_free(Settings *settings);
 // Resolved "key = value" lines in table order, a valid profile. Without a stage (or with the name of what is none, like
-// "demo") the settings of single stages follow as "stage.key = value". What concerns one invocation only (profile, json, quiet, force) and texts not given are left out.
+// "demo") the settings of single stages follow as "stage.key = value". What concerns one invocation only (profile, json,
+// quiet, force) and texts not given are left out.
 int settings_write(Text *out, const Settings *settings, const char *stage, Err *err);
 // The same one by one; key may hold a stage. A list is visited once an item.
 typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err);

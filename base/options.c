@@ -20,7 +20,8 @@ const OptionSpec option_table[] = {
     {"seed", OPTION_SEED, OPT_COMMON, FIELD(seed), "1", 0, 0, "", "of every random draw"},
     SIZE("threads", threads, OPT_COMMON, "0", 0, 4096, "threads", "0: OMP_NUM_THREADS, else all cores; never changes a result"),
     TEXT("isa", isa, OPT_COMMON, NULL, "NAME", "avx512, avx2, neon or plain (default: RAFT_ISA, else the best); never changes a result"),
-    TEXT("matmul", matmul, OPT_COMMON, NULL, "NAME", "own or blis (default: RAFT_MATMUL, else the build's); blis gives up the same-bits promise"),
+    TEXT("matmul", matmul, OPT_COMMON, NULL, "NAME",
+        "own or blis (default: RAFT_MATMUL, else the build's); blis gives up the same-bits promise"),
     FLAG("json", json, OPT_COMMON, "one JSON object on standard output instead of a table"),
     FLAG("quiet", quiet, OPT_COMMON, "no progress on standard error"),
     FLAG("force", force, OPT_COMMON, "replace a run or file that exists"),
@@ -77,7 +78,8 @@ const OptionSpec option_table[] = {
     NUMBER("top-p", top_p, OPT_SAMPLE, "1", OPTION_ABOVE_0, 1, "", "draw from the likeliest with this much probability; 1: from all"),
     TEXT("stop", stop, OPT_SAMPLE, NULL, "TEXT", "ends an answer; the text is cut before it"),
     SIZE("sample-batch", sample_batch, OPT_SAMPLE, "256", 1, 65536, "sequences", "decoded together; changes memory, never a result"),
-    SIZE("prompt-tokens", prompt_tokens, OPT_RANK | OPT_ALIGN, "0", 0, 1048576, "tokens", "prompts cut from the start of texts; 0: whole texts"),
+    SIZE("prompt-tokens", prompt_tokens, OPT_RANK | OPT_ALIGN, "0", 0, 1048576, "tokens",
+        "prompts cut from the start of texts; 0: whole texts"),
     // ranking and rewards
     LIST("reward", reward, OPT_RANK, "SPEC", "[WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; repeat for a sum"),
     TEXT("gold", gold, OPT_RANK, NULL, "SPEC", "a reward that is measured and never optimised"),
@@ -104,5 +106,6 @@ const OptionSpec option_table[] = {
 };
 
 const char *const stage_table[] = {
-    "tokenizer", "pretrain", "sft", "reward", "proxy", "gold", "align", "raft", "ppo", "collect", "rank", "finetune", "eval", "generate", NULL,
+    "tokenizer", "pretrain", "sft", "reward", "proxy", "gold", "align", "raft", "ppo", "collect", "rank", "finetune", "eval",
+    "generate", NULL,
 };

@@ -32,10 +32,13 @@ static int load(Generation *g, const char *folder, const Options *o, Err *err)
     if (checkpoint_load(&g->model, folder, err)) return -1;
     if (g->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model generates no text", folder);
     if (o->ids && !o->tokenizer && !has_file(folder, "tokenizer.json", err)) return 0;
-    if (o->tokenizer ? tokenizer_load(&g->tokenizer, o->tokenizer, err) : checkpoint_load_tokenizer(&g->tokenizer, folder, &g->model.config, err)) return -1;
+    if (o->tokenizer ? tokenizer_load(&g->tokenizer, o->tokenizer, err)
+                     : checkpoint_load_tokenizer(&g->tokenizer, folder, &g->model.config, err))
+        return -1;
     g->has_tokenizer = true;
     if (g->tokenizer.vocab <= g->model.config.vocab) return 0;
-    return err_input(err, "%s: %zu tokens, but the model has a vocabulary of %zu", o->tokenizer, g->tokenizer.vocab, g->model.config.vocab);
+    return err_input(err, "%s: %zu tokens, but the model has a vocabulary of %zu", o->tokenizer, g->tokenizer.vocab,
+        g->model.config.vocab);
 }
 
 static int read_prompt(Generation *g, const Options *o, Err *err)
@@ -44,13 +47,15 @@ static int read_prompt(Generation *g, const Options *o, Err *err)
     if (o->ids) {
         if (parse_ids(&g->prompt, o->ids, err)) return -1;
         for (size_t i = 0; i < g->prompt.length; i++)
-            if (g->prompt.ids[i] >= c->vocab) return err_input(err, "--ids: id %u is outside the vocabulary of %zu", (unsigned)g->prompt.ids[i], c->vocab);
+            if (g->prompt.ids[i] >= c->vocab)
+                return err_input(err, "--ids: id %u is outside the vocabulary of %zu", (unsigned)g->prompt.ids[i], c->vocab);
         return 0;
     }
     if (tokenizer_encode(&g->tokenizer, &g->prompt, o->prompt, strlen(o->prompt), err)) return err_prefix(err, "--prompt");
     if (g->prompt.length) return 0;
     int64_t first = c->bos >= 0 ? c->bos : c->eos; // an empty prompt: what stands before a text
-    return first < 0 ? err_input(err, "--prompt: empty, and the model has no token that begins a text") : tokens_add(&g->prompt, err, (uint32_t)first);
+    if (first < 0) return err_input(err, "--prompt: empty, and the model has no token that begins a text");
+    return tokens_add(&g->prompt, err, (uint32_t)first);
 }
 
 static int generate(Generation *g, const CommandContext *cx, Err *err)
@@ -59,7 +64,8 @@ static int generate(Generation *g, const CommandContext *cx, Err *err)
     SampleOptions how = sample_defaults();
     SamplePrompt prompt = {.ids = g->prompt.ids, .length = g->prompt.length, .slot = 0};
     if (o->stop && !g->has_tokenizer) return err_input(err, "--stop: needs a tokenizer (--tokenizer FILE.json)");
-    if (o->top_k > g->model.config.vocab) return err_input(err, "--top-k %zu: the vocabulary has %zu tokens", o->top_k, g->model.config.vocab);
+    if (o->top_k > g->model.config.vocab)
+        return err_input(err, "--top-k %zu: the vocabulary has %zu tokens", o->top_k, g->model.config.vocab);
     how.samples = g->samples = o->samples;
     how.max_new = o->max_new;
     how.temperature = (float)o->temperature;
@@ -70,7 +76,8 @@ static int generate(Generation *g, const CommandContext *cx, Err *err)
     how.seed = o->seed;
     how.batch = o->sample_batch;
     if (!(g->answers = mem_new(err, g->samples, sizeof *g->answers))) return -1;
-    return sample_generate(g->answers, &g->model, &cx->compute, g->has_tokenizer ? &g->tokenizer : NULL, &prompt, 1, &how, NULL, NULL, err);
+    const Tokenizer *tk = g->has_tokenizer ? &g->tokenizer : NULL;
+    return sample_generate(g->answers, &g->model, &cx->compute, tk, &prompt, 1, &how, NULL, NULL, err);
 }
 
 // ---- printing --------------------------------------------------------------------------------------------------------------
@@ -130,7 +137,8 @@ static int run(CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
     Generation g = {0};
-    if (cx->word_count != 1) return err_input(err, "generate: expected one checkpoint folder, found %zu (a prompt is given with --prompt)", cx->word_count);
+    if (cx->word_count != 1)
+        return err_input(err, "generate: expected one checkpoint folder, found %zu (a prompt is given with --prompt)", cx->word_count);
     if (!o->prompt == !o->ids) return err_input(err, "generate: give --prompt TEXT or --ids N,N,..., one of the two");
     int status = load(&g, cx->words[0], o, err) || read_prompt(&g, o, err) || generate(&g, cx, err) ||
         (o->json ? print_all_json(&g, o, err) : print_text(&g, o, err));

@@ -41,12 +41,14 @@ static json_t *machine_json(const CommandContext *cx, const char *cpu)
 {
     const char *blis = blis_configuration();
     const Options *o = &cx->options;
-    return json_pack("{s:s,s:s,s:s,s:s,s:b,s:I,s:I,s:s,s:s,s:o,s:s,s:s,s:o}", "version", raft_version(), "commit", raft_commit(), "compiler",
-        raft_compiler(), "cpu", cpu, "openmp", (int)built_with_openmp(), "threads", (json_int_t)cx->compute.threads, "cpus", (json_int_t)os_cpu_count(),
-        "isa", cx->compute.k->isa, "isa_reason", why("--isa", o->isa, "RAFT_ISA", "the best this CPU and build have"), "isa_available",
-        instruction_sets(), "matmul", cx->compute.backend == MATMUL_BLIS ? "blis" : "own", "matmul_reason",
-        why("--matmul", o->matmul, "RAFT_MATMUL", "the build's default"), "blis",
-        blis ? json_pack("{s:s,s:b}", "config", blis, "generic", (int)is_generic(blis)) : json_null());
+    const Compute *c = &cx->compute;
+    return json_pack("{s:s,s:s,s:s, s:s,s:b,s:I,s:I, s:s,s:s,s:o, s:s,s:s,s:o}",
+        "version", raft_version(), "commit", raft_commit(), "compiler", raft_compiler(),
+        "cpu", cpu, "openmp", (int)built_with_openmp(), "threads", (json_int_t)c->threads, "cpus", (json_int_t)os_cpu_count(),
+        "isa", c->k->isa, "isa_reason", why("--isa", o->isa, "RAFT_ISA", "the best this CPU and build have"),
+        "isa_available", instruction_sets(),
+        "matmul", c->backend == MATMUL_BLIS ? "blis" : "own", "matmul_reason", why("--matmul", o->matmul, "RAFT_MATMUL", "the build's default"),
+        "blis", blis ? json_pack("{s:s,s:b}", "config", blis, "generic", (int)is_generic(blis)) : json_null());
 }
 
 // ---- a checkpoint ------------------------------------------------------------------------------------------------------------
@@ -55,14 +57,19 @@ static json_t *model_json(const Model *model)
 {
     const ModelConfig *c = &model->config;
     const char *const rope[] = {"default", "linear", "llama3"};
+    const char *head = c->head == HEAD_LM ? "language model" : c->pooling == POOL_MEAN ? "reward (mean)" : "reward (last token)";
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(model));
-    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:s,s:o,s:o,s:I,s:I,s:I,s:s}", "head",
-        c->head == HEAD_LM ? "language model" : c->pooling == POOL_MEAN ? "reward (mean)" : "reward (last token)", "parameters",
-        (json_int_t)model->parameter_count, "vocab", (json_int_t)c->vocab, "dim", (json_int_t)c->dim, "layers", (json_int_t)c->layers, "heads",
-        (json_int_t)c->heads, "kv_heads", (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "ff", (json_int_t)c->ff, "context",
-        (json_int_t)c->context, "tied", (int)c->tied, "rope", rope[c->rope_type], "rope_theta", json_float(c->rope_theta), "rms_eps",
-        json_float(c->rms_eps), "bos", (json_int_t)c->bos, "eos", (json_int_t)c->eos, "pad", (json_int_t)c->pad, "hash", hash);
+    const struct { const char *key; int64_t value; } numbers[] = {
+        {"parameters", (int64_t)model->parameter_count}, {"vocab", (int64_t)c->vocab}, {"dim", (int64_t)c->dim}, {"layers", (int64_t)c->layers},
+        {"heads", (int64_t)c->heads}, {"kv_heads", (int64_t)c->kv_heads}, {"head_dim", (int64_t)c->head_dim}, {"ff", (int64_t)c->ff},
+        {"context", (int64_t)c->context}, {"bos", c->bos}, {"eos", c->eos}, {"pad", c->pad},
+    };
+    json_t *object = json_pack("{s:s,s:s,s:b,s:s,s:o,s:o}", "head", head, "hash", hash, "tied", (int)c->tied, "rope", rope[c->rope_type],
+        "rope_theta", json_float(c->rope_theta), "rms_eps", json_float(c->rms_eps));
+    for (size_t i = 0; object && i < sizeof numbers / sizeof *numbers; i++)
+        if (json_object_set_new(object, numbers[i].key, json_integer(numbers[i].value))) return json_decref(object), NULL;
+    return object;
 }
 
 static bool has_file(const char *folder, const char *name, Err *err)
@@ -100,7 +107,8 @@ static int describe_folder(json_t *all, const char *folder, Err *err)
         Model model;
         if (checkpoint_load(&model, folder, err)) return -1;
         status = add(all, "model", model_json(&model), err);
-        if (!status && has_file(folder, "tokenizer.json", err)) status = add(all, "tokenizer", tokenizer_json(folder, &model.config, err), err);
+        if (!status && has_file(folder, "tokenizer.json", err))
+            status = add(all, "tokenizer", tokenizer_json(folder, &model.config, err), err);
         model_free(&model);
     }
     if (!status && run) {
@@ -153,7 +161,8 @@ static int run(CommandContext *cx, Err *err)
     if (!status && cx->word_count) status = describe_folder(all, cx->words[0], err);
     if (!status) status = cx->options.json ? print_json(json_incref(all), err) : print_table(all, 0, err);
     if (!status && is_generic(blis_configuration()))
-        fputs("raft: BLIS does not know this CPU and took its generic configuration, about a fifth of its speed; the own kernels do not depend on it\n", stderr);
+        fputs("raft: BLIS does not know this CPU and took its generic configuration, about a fifth of its speed; "
+              "our own kernels do not depend on it\n", stderr);
     json_decref(all);
     mem_free(cpu);
     return status;

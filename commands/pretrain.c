@@ -41,7 +41,8 @@ static int start_fresh(Pretraining *p, const Options *o, Err *err)
     if (!o->tokenizer) return err_input(err, "pretrain: --tokenizer FILE.json is missing (raft tokenizer train makes one)");
     if (tokenizer_load(&p->tokenizer, o->tokenizer, err)) return -1;
     int64_t eos = end_of_text(&p->tokenizer);
-    if (eos < 0) return err_input(err, "%s: no special token, so nothing can end a text (train it with --special '<|endoftext|>')", o->tokenizer);
+    if (eos < 0)
+        return err_input(err, "%s: no special token, so nothing can end a text (train it with --special '<|endoftext|>')", o->tokenizer);
     if (model_options(&config, o, p->tokenizer.vocab, eos, err) || model_init(&p->model, &config, err)) return -1;
     model_randomise(&p->model, o->seed);
     return 0;
@@ -50,7 +51,8 @@ static int start_fresh(Pretraining *p, const Options *o, Err *err)
 static int start_from_checkpoint(Pretraining *p, const Options *o, Err *err)
 {
     if (checkpoint_load(&p->model, o->init, err)) return -1;
-    if (p->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model has no next-token head; --init takes a language model", o->init);
+    if (p->model.config.head != HEAD_LM)
+        return err_input(err, "%s: a reward model has no next-token head; --init takes a language model", o->init);
     if (!o->tokenizer) return checkpoint_load_tokenizer(&p->tokenizer, o->init, &p->model.config, err);
     if (tokenizer_load(&p->tokenizer, o->tokenizer, err)) return -1;
     if (p->tokenizer.vocab <= p->model.config.vocab) return 0;
@@ -62,7 +64,9 @@ static int read_documents(Corpus *corpus, Documents *documents, const Pretrainin
 {
     const ModelConfig *c = &p->model.config;
     int64_t eos = c->eos >= 0 ? c->eos : end_of_text(&p->tokenizer);
-    if (read_texts(corpus, path, o, err) || documents_encode(documents, corpus, NULL, corpus->count, &p->tokenizer, eos, c->context, err)) return -1;
+    if (read_texts(corpus, path, o, err) ||
+        documents_encode(documents, corpus, NULL, corpus->count, &p->tokenizer, eos, c->context, err))
+        return -1;
     return documents->count ? 0 : err_input(err, "%s: no text has two tokens, so there is nothing to predict", path);
 }
 
@@ -111,17 +115,21 @@ static int report(const Pretraining *p, const Options *o, Err *err)
 {
     double loss = p->total.loss, rate = p->seconds > 0 ? (double)p->tokens / p->seconds : 0;
     if (!o->json) {
-        printf("%s: %zu parameters, %zu texts, %zu tokens seen in %.1f s\n", o->output, p->model.parameter_count, p->documents.text_count, p->tokens, p->seconds);
+        printf("%s: %zu parameters, %zu texts, %zu tokens seen in %.1f s\n", o->output, p->model.parameter_count,
+            p->documents.text_count, p->tokens, p->seconds);
         printf("training loss %.4f (perplexity %.2f)", loss, host_exp(loss));
-        if (p->test_perplexity.n) printf(", perplexity of %s %.2f [%.2f, %.2f]", o->test_corpus, p->test_perplexity.mean, p->test_perplexity.lo, p->test_perplexity.hi);
+        if (p->test_perplexity.n)
+            printf(", perplexity of %s %.2f [%.2f, %.2f]", o->test_corpus, p->test_perplexity.mean, p->test_perplexity.lo,
+                p->test_perplexity.hi);
         putchar('\n');
         return 0;
     }
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(&p->model));
-    json_t *result = json_pack("{s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "output", o->output, "checkpoint_hash", hash, "parameters",
-        (json_int_t)p->model.parameter_count, "texts", (json_int_t)p->documents.text_count, "tokens", (json_int_t)p->tokens, "loss", json_float(loss),
-        "perplexity", json_float(host_exp(loss)), "seconds", json_float(p->seconds), "tokens_per_s", json_float(rate));
+    json_t *result = json_pack("{s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "output", o->output, "checkpoint_hash", hash,
+        "parameters", (json_int_t)p->model.parameter_count, "texts", (json_int_t)p->documents.text_count,
+        "tokens", (json_int_t)p->tokens, "loss", json_float(loss), "perplexity", json_float(host_exp(loss)),
+        "seconds", json_float(p->seconds), "tokens_per_s", json_float(rate));
     if (result && p->test_perplexity.n) json_object_set_new(result, "test_perplexity", measure_json(&p->test_perplexity));
     return print_json(result, err);
 }

@@ -45,7 +45,8 @@ static int add_pair(Pairs *pairs, const json_t *line, const char *where, const T
     if (tokenizer_encode(tk, ids, response, response_length, err)) return err_prefix(err, "%s", where);
     if (config->eos >= 0 && tokens_add(ids, err, (uint32_t)config->eos)) return -1;
     if (ids->length > config->context)
-        return err_input(err, "%s: prompt and response come to %zu tokens, but the model's context is %zu", where, ids->length, config->context);
+        return err_input(err, "%s: prompt and response come to %zu tokens, but the model's context is %zu", where, ids->length,
+            config->context);
     if (ids->length < 2 || ids->length == pairs->prompts[pairs->count - 1])
         return err_input(err, "%s: no token to learn from (the response is empty)", where);
     return 0;
@@ -79,7 +80,8 @@ typedef struct {
 static int load(FineTuning *f, const char *folder, const Options *o, Err *err)
 {
     if (checkpoint_load(&f->model, folder, err)) return -1;
-    if (f->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model has no next-token head; sft takes a language model", folder);
+    if (f->model.config.head != HEAD_LM)
+        return err_input(err, "%s: a reward model has no next-token head; sft takes a language model", folder);
     if (checkpoint_load_tokenizer(&f->tokenizer, folder, &f->model.config, err)) return -1;
     return read_pairs(&f->pairs, o, &f->tokenizer, &f->model.config, err);
 }
@@ -111,7 +113,8 @@ static int report(const FineTuning *f, const Options *o, Err *err)
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(&f->model));
     if (o->json)
-        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "output", o->output, "checkpoint_hash", hash, "examples", (json_int_t)f->pairs.count,
+        return print_json(json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "output", o->output, "checkpoint_hash", hash,
+            "examples", (json_int_t)f->pairs.count,
             "targets", (json_int_t)f->total.targets, "loss", json_float(f->total.loss), "seconds", json_float(f->seconds)), err);
     printf("%s: fine-tuned on %zu examples (%zu response tokens) in %.1f s, loss %.4f\n", o->output, f->pairs.count, f->total.targets,
         f->seconds, f->total.loss);

@@ -22,7 +22,8 @@ static int read_lines(Corpus *corpus, const char *path, size_t limit, Err *err)
     while (!status && (!limit || corpus->count < limit) && (got = jsonl_next(&in, &line, err)) == 1) {
         const char *text;
         size_t length;
-        status = json_get_string(line, "text", &text, &length, in.where, err) || corpus_add(corpus, in.where, text, length, LABEL_NONE, err);
+        status = json_get_string(line, "text", &text, &length, in.where, err) ||
+            corpus_add(corpus, in.where, text, length, LABEL_NONE, err);
         json_decref(line);
     }
     if (!status && got >= 0 && !corpus->count) status = err_input(err, "%s: holds no line with \"text\"", path);
@@ -33,7 +34,8 @@ static int read_lines(Corpus *corpus, const char *path, size_t limit, Err *err)
 
 static int read_training_texts(Corpus *corpus, const Options *o, Err *err)
 {
-    if (!o->jsonl == !o->corpus) return err_input(err, "tokenizer train: give --jsonl FILE (lines with \"text\") or --corpus PATH, one of the two");
+    if (!o->jsonl == !o->corpus)
+        return err_input(err, "tokenizer train: give --jsonl FILE (lines with \"text\") or --corpus PATH, one of the two");
     return o->jsonl ? read_lines(corpus, o->jsonl, o->limit, err) : read_texts(corpus, o->corpus, o, err);
 }
 
@@ -44,9 +46,10 @@ static int report_training(const Tokenizer *tk, size_t texts, size_t bytes, cons
     if (tk->vocab < o->vocab)
         fprintf(stderr, "raft: the texts have pairs for a vocabulary of %zu only (--vocab %zu was asked for)\n", tk->vocab, o->vocab);
     if (o->json)
-        return print_json(json_pack("{s:s,s:I,s:I,s:I,s:s,s:o}", "output", o->output, "vocab", (json_int_t)tk->vocab, "texts", (json_int_t)texts,
-            "bytes", (json_int_t)bytes, "hash", hash, "seconds", json_float(progress_seconds(clock))), err);
-    printf("%s: %zu tokens, from %zu texts of %.1f MB in %.1f s\n", o->output, tk->vocab, texts, (double)bytes / 1e6, progress_seconds(clock));
+        return print_json(json_pack("{s:s,s:I,s:I,s:I,s:s,s:o}", "output", o->output, "vocab", (json_int_t)tk->vocab,
+            "texts", (json_int_t)texts, "bytes", (json_int_t)bytes, "hash", hash, "seconds", json_float(progress_seconds(clock))), err);
+    printf("%s: %zu tokens, from %zu texts of %.1f MB in %.1f s\n", o->output, tk->vocab, texts, (double)bytes / 1e6,
+        progress_seconds(clock));
     return 0;
 }
 
@@ -57,7 +60,8 @@ static int train(const Options *o, Err *err)
     Progress clock;
     TextView *views = NULL;
     size_t bytes = 0;
-    TokenizerTraining how = {.vocab = o->vocab, .special = o->special.items, .special_count = o->special.count, .split_digits = o->split_digits};
+    TokenizerTraining how = {.vocab = o->vocab, .special = o->special.items, .special_count = o->special.count,
+        .split_digits = o->split_digits};
     if (!o->output) return err_input(err, "tokenizer train: -o FILE.json is missing");
     progress_start(&clock, "tokenizer", "text", 0, true);
     int status = read_training_texts(&corpus, o, err);
@@ -128,7 +132,8 @@ static int encode_lines(Conversion *c, Err *err)
     }
     if (!status && tokenizer_encode_all(c->tk, lists, views, c->count, err)) status = err_prefix(err, "%s", c->in.path);
     for (size_t i = 0; !status && i < c->count; i++)
-        status = write_line(c, json_pack("{s:O,s:o}", "text", json_object_get(c->lines[i], "text"), "ids", json_ids(lists[i].ids, lists[i].length)), err);
+        status = write_line(c, json_pack("{s:O,s:o}", "text", json_object_get(c->lines[i], "text"),
+            "ids", json_ids(lists[i].ids, lists[i].length)), err);
     for (size_t i = 0; lists && i < c->count; i++) tokens_free(&lists[i]);
     mem_free(lists);
     mem_free(views);
@@ -143,7 +148,8 @@ static int decode_line(Conversion *c, const json_t *line, Err *err)
     int status = json_get_tokens(line, "ids", &ids, c->in.path, err) || tokenizer_decode(c->tk, &raw, ids.ids, ids.length, err) ||
         utf8_repair(&text, raw.data ? raw.data : "", raw.length, &repaired, err);
     if (!status)
-        status = write_line(c, json_pack("{s:O,s:o}", "ids", json_object_get(line, "ids"), "text", json_stringn(text.data ? text.data : "", text.length)), err);
+        status = write_line(c, json_pack("{s:O,s:o}", "ids", json_object_get(line, "ids"),
+            "text", json_stringn(text.data ? text.data : "", text.length)), err);
     text_free(&raw);
     text_free(&text);
     tokens_free(&ids);
@@ -161,7 +167,8 @@ static int convert_lines(Conversion *c, Err *err)
         for (size_t i = 0; !status && c->decode && i < c->count; i++) status = decode_line(c, c->lines[i], err);
         while (c->count) json_decref(c->lines[--c->count]);
     }
-    if (!status && c->in.repaired) fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", c->in.path, c->in.repaired);
+    if (!status && c->in.repaired)
+        fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", c->in.path, c->in.repaired);
     return status;
 }
 

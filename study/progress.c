@@ -72,7 +72,8 @@ void progress_finish(Progress *p, const char *note)
     double seconds = progress_seconds(p);
     char count[32];
     if (p->bar) fputs("\r\033[K", stderr);
-    fprintf(stderr, "%-10s %s %s%s%s%s  ", p->stage, with_commas(count, (double)p->done), p->unit, p->done == 1 ? "" : "s", note && *note ? "  " : "", note ? note : "");
+    fprintf(stderr, "%-10s %s %s%s", p->stage, with_commas(count, (double)p->done), p->unit, p->done == 1 ? "" : "s");
+    fprintf(stderr, "%s%s  ", note && *note ? "  " : "", note ? note : "");
     print_time(seconds);
     print_rate(p, seconds);
     fputc('\n', stderr);

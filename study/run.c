@@ -71,10 +71,12 @@ static int remove_old(const char *folder, bool iteration, Err *err)
     for (size_t i = 0; !status && i < names.count; i++) {
         const char *name = names.names[i];
         char *path = os_join(err, folder, name);
-        bool own = !strcmp(name, "settings.conf") || !strcmp(name, "provenance.json") || !strcmp(name, "metrics.jsonl") || !strcmp(name, "timing.jsonl");
+        bool own = !strcmp(name, "settings.conf") || !strcmp(name, "provenance.json") || !strcmp(name, "metrics.jsonl") ||
+            !strcmp(name, "timing.jsonl");
         if (!path) status = -1;
         else if (!iteration && !strncmp(name, "iter_", 5) && os_is_folder(path)) status = remove_old(path, true, err);
-        else if ((iteration ? ends_with(name, ".jsonl") : own) && remove(path)) status = err_failed(err, "%s: cannot remove the old file", path);
+        else if ((iteration ? ends_with(name, ".jsonl") : own) && remove(path))
+            status = err_failed(err, "%s: cannot remove the old file", path);
         mem_free(path);
     }
     os_names_free(&names);
@@ -120,7 +122,8 @@ static int describe(json_t *p, const char *command, const Settings *settings, co
     return status ? -1 : 0;
 }
 
-int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
+int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options,
+    const Compute *cx, Err *err)
 {
     *run = (Run){0};
     if (options->force ? remove_old(folder, false, err) : refuse_existing(folder, err)) return -1;
@@ -131,7 +134,8 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
     Text text = {0};
     run->folder = mem_copy_text(err, folder);
     run->provenance = json_object();
-    int status = !run->folder || text_printf(&text, err, "# raft %s: the resolved settings, usable with --profile and the path of this file\n", command) ||
+    int status = !run->folder ||
+        text_printf(&text, err, "# raft %s: the resolved settings, usable with --profile and the path of this file\n", command) ||
         settings_write(&text, settings, command, err) || write_text(run, "settings.conf", &text, err) ||
         describe(run->provenance, command, settings, options, cx, err) || write_provenance(run, err);
     text_free(&text);
@@ -186,7 +190,8 @@ int run_metrics(Run *run, json_t *line, Err *err) { return add_line(run, "metric
 int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err)
 {
     json_t *line = json_pack("{s:s,s:f,s:I}", "stage", stage, "seconds", seconds, "tokens", (json_int_t)tokens);
-    if (line && tokens && seconds > 0 && set(line, "tokens_per_s", json_real((double)tokens / seconds), err)) return json_decref(line), -1;
+    if (line && tokens && seconds > 0 && set(line, "tokens_per_s", json_real((double)tokens / seconds), err))
+        return json_decref(line), -1;
     return add_line(run, "timing.jsonl", &run->timing, line, err);
 }
 

@@ -26,7 +26,8 @@ typedef struct {
 
 // Makes the folder; one that already holds a run or a checkpoint is an error (status 2) unless --force: then its settings,
 // provenance, metrics, timing and iter_* files are removed first, and a checkpoint in it is replaced when the new one is saved.
-int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
+int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options,
+    const Compute *cx, Err *err);
 int run_record(Run *run, const char *key, json_t *value, Err *err);  // into provenance.json; steals value
 int run_record_hash(Run *run, const char *key, uint64_t hash, Err *err); // as 16 hexadecimal digits
 int run_record_file(Run *run, const char *key, const char *path, Err *err);      // the hash of a file's bytes

@@ -27,7 +27,8 @@ static int raft(const char *format, ...)
     vsnprintf(arguments, sizeof arguments, format, args);
     va_end(args);
     size_t used = 0;
-    for (const char *c = arguments; *c; c++) used += (size_t)snprintf(expanded + used, sizeof expanded - used, *c == '@' ? "%s" : "%.1s", *c == '@' ? folder : c);
+    for (const char *c = arguments; *c; c++)
+        used += (size_t)snprintf(expanded + used, sizeof expanded - used, *c == '@' ? "%s" : "%.1s", *c == '@' ? folder : c);
     expanded[used] = '\0';
     return run_raft(&output, "%s", expanded);
 }
@@ -94,7 +95,8 @@ static int make_model(void **state)
     Err err = {0};
     const char *const words[] = {"the film was great", "a dull and slow plot", "what a bright, funny story", "nobody liked the end"};
     for (int i = 0; i < 24; i++)
-        assert_ok(text_printf(&texts, &err, "{\"text\":\"%s and %s. %s!\"}\n", words[i % 4], words[i / 4 % 4], words[(i + i / 8) % 4]), &err);
+        assert_ok(text_printf(&texts, &err, "{\"text\":\"%s and %s. %s!\"}\n", words[i % 4], words[i / 4 % 4],
+            words[(i + i / 8) % 4]), &err);
     put("texts.jsonl", texts.data);
     put("pairs.jsonl", "{\"prompt\":\"the film\",\"response\":\" was great\"}\n{\"prompt\":\"the plot\",\"response\":\" was dull\"}\n");
     text_free(&texts);
@@ -131,7 +133,8 @@ static void an_unknown_command_names_the_nearest(void **state)
 static void help_lists_every_command_and_its_options(void **state)
 {
     (void)state;
-    const char *const commands[] = {"demo", "tokenizer", "pretrain", "sft", "reward", "align", "collect", "rank", "finetune", "eval", "generate", "trace", "info"};
+    const char *const commands[] = {"demo", "tokenizer", "pretrain", "sft", "reward", "align", "collect", "rank", "finetune",
+        "eval", "generate", "trace", "info"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char line[40];
         snprintf(line, sizeof line, "\n  %s ", commands[i]);
@@ -233,7 +236,8 @@ static void a_tokenizer_does_not_depend_on_threads_or_where_its_texts_come_from(
 static void a_run_leaves_checkpoint_settings_and_provenance(void **state)
 {
     (void)state;
-    const char *const names[] = {"lm/config.json", "lm/model.safetensors", "lm/tokenizer.json", "lm/settings.conf", "lm/provenance.json", "lm/metrics.jsonl", "lm/timing.jsonl"};
+    const char *const names[] = {"lm/config.json", "lm/model.safetensors", "lm/tokenizer.json", "lm/settings.conf",
+        "lm/provenance.json", "lm/metrics.jsonl", "lm/timing.jsonl"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!have(names[i])) fail_msg("%s is missing", names[i]);
     assert_true(same_file("tok.json", "lm/tokenizer.json"));
@@ -241,7 +245,8 @@ static void a_run_leaves_checkpoint_settings_and_provenance(void **state)
     const char *const keys[] = {"command_line", "corpus_hash", "tokenizer_hash", "checkpoint_hash", "seed", "isa", "threads"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!json_object_get(run, keys[i])) fail_msg("provenance lacks %s", keys[i]);
-    assert_string_equal(json_string_value(json_object_get(run, "checkpoint_hash")), json_string_value(json_object_get(json_object_get(told, "model"), "hash")));
+    assert_string_equal(json_string_value(json_object_get(run, "checkpoint_hash")),
+        json_string_value(json_object_get(json_object_get(told, "model"), "hash")));
     assert_int_equal(json_integer_value(json_object_get(json_object_get(told, "model"), "dim")), 16);
     json_decref(told);
 }
@@ -270,7 +275,8 @@ static void pretraining_goes_on_from_a_checkpoint_and_measures_other_texts(void 
     const json_t *perplexity = json_object_get(told, "test_perplexity");
     double mean = json_number_value(json_object_get(perplexity, "mean"));
     assert_true(mean > 100 && mean < 290); // near 280, the size of the vocabulary: three steps learn little
-    assert_true(json_number_value(json_object_get(perplexity, "lo")) < mean && json_number_value(json_object_get(perplexity, "hi")) > mean);
+    assert_true(json_number_value(json_object_get(perplexity, "lo")) < mean);
+    assert_true(json_number_value(json_object_get(perplexity, "hi")) > mean);
     assert_true(same_file("lm/model.safetensors", "on/model.safetensors")); // the rate was 0
     json_decref(told);
 }
@@ -294,7 +300,8 @@ static void sft_learns_the_response_and_its_end_only(void **state)
 static void a_pair_that_cannot_be_learnt_is_named_by_its_line(void **state)
 {
     (void)state;
-    put("bad.jsonl", "{\"prompt\":\"a\",\"response\":\"b\"}\n{\"prompt\":\"x\",\"response\":\"01234567890123456789012345678901234567890123456789\"}\n");
+    put("bad.jsonl",
+        "{\"prompt\":\"a\",\"response\":\"b\"}\n{\"prompt\":\"x\",\"response\":\"01234567890123456789012345678901234567890123456789\"}\n");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "bad.jsonl:2: prompt and response come to");
     put("bad.jsonl", "{\"prompt\":\"a\"}\n");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "bad.jsonl:1: key \"text\"");
@@ -359,7 +366,8 @@ static void ids_need_no_tokenizer(void **state)
 static void several_samples_differ_and_a_seed_repeats_them(void **state)
 {
     (void)state;
-    json_t *one = raft_json("generate @/lm --prompt the --samples 3 --max-new 8"), *two = raft_json("generate @/lm --prompt the --samples 3 --max-new 8");
+    json_t *one = raft_json("generate @/lm --prompt the --samples 3 --max-new 8"),
+        *two = raft_json("generate @/lm --prompt the --samples 3 --max-new 8");
     json_t *other = raft_json("generate @/lm --prompt the --samples 3 --max-new 8 --seed 2");
     const json_t *list = json_object_get(one, "samples");
     assert_int_equal(json_array_size(list), 3);

@@ -58,13 +58,16 @@ static void gives_every_option_its_default(void **state)
     Line line;
     assert_ok(parse(&line, "", OPT_COMMON, NULL, NULL), &line.err);
     const Options *o = &line.options;
-    assert_true(o->seed == 1 && o->threads == 0 && o->vocab == 4096 && o->dim == 256 && o->layers == 6 && o->heads == 8 && o->kv_heads == 0);
+    assert_true(o->seed == 1 && o->threads == 0 && o->vocab == 4096 && o->dim == 256 && o->layers == 6 && o->heads == 8 &&
+        o->kv_heads == 0);
     assert_true(o->ff == 688 && o->context == 512 && !o->untied && o->rope_theta == 10000 && o->rms_eps == 1e-5);
     assert_true(o->lr == 1e-3 && o->beta1 == 0.9 && o->beta2 == 0.95 && o->eps == 1e-8 && o->weight_decay == 0.1 && o->clip == 1);
-    assert_true(o->warmup == 0.02 && o->final_lr == 0.1 && o->batch == 16 && o->epochs == 1 && o->micro_rows == 2048 && o->max_steps == 0);
+    assert_true(o->warmup == 0.02 && o->final_lr == 0.1 && o->batch == 16 && o->epochs == 1 && o->micro_rows == 2048 &&
+        o->max_steps == 0);
     assert_true(o->samples == 8 && o->max_new == 24 && o->temperature == 1 && o->top_k == 0 && o->top_p == 1 && o->sample_batch == 256);
     assert_true(o->accept == 0 && o->kl_beta == 0 && o->iterations == 5 && o->stage_prompts == 0 && o->timeout == 30);
-    assert_true(o->prefix_share == 0.5 && o->prefix_least == 4 && o->head_tokens == 256 && o->reward.count == 0 && !o->corpus && !o->output);
+    assert_true(o->prefix_share == 0.5 && o->prefix_least == 4 && o->head_tokens == 256 && o->reward.count == 0 && !o->corpus &&
+        !o->output);
     assert_string_equal(o->schedule, "cosine");
     assert_string_equal(o->mode, "local");
     assert_string_equal(o->pooling, "last");
@@ -90,7 +93,8 @@ static void reads_values_flags_operands_and_lists(void **state)
 {
     (void)state;
     Line line;
-    assert_ok(parse(&line, "CKPT --max-new=7 --max_steps 9 --json --untied=false -o out --reward a --reward=b - -- --quiet", OPT_ALL, NULL, NULL), &line.err);
+    assert_ok(parse(&line, "CKPT --max-new=7 --max_steps 9 --json --untied=false -o out --reward a --reward=b - -- --quiet",
+        OPT_ALL, NULL, NULL), &line.err);
     const Options *o = &line.options;
     assert_true(o->max_new == 7 && o->max_steps == 9 && o->json && !o->untied && !o->quiet);
     assert_string_equal(o->output, "out");
@@ -101,7 +105,8 @@ static void reads_values_flags_operands_and_lists(void **state)
     assert_string_equal(line.settings.words[0], "CKPT");
     assert_string_equal(line.settings.words[1], "-");
     assert_string_equal(line.settings.words[2], "--quiet");
-    assert_true(settings_given(&line.settings, "max-new") && settings_given(&line.settings, "max_new") && !settings_given(&line.settings, "lr"));
+    assert_true(settings_given(&line.settings, "max-new") && settings_given(&line.settings, "max_new") &&
+        !settings_given(&line.settings, "lr"));
     settings_free(&line.settings);
 }
 
@@ -165,8 +170,11 @@ static void takes_the_ends_of_ranges(void **state)
 {
     (void)state;
     Line line;
-    assert_ok(parse(&line, "--seed 9223372036854775807 --limit 4294967295 --top-p 1 --temperature 0 --epochs 1023 --lr .5 --clip 1e-3", OPT_ALL, NULL, NULL), &line.err);
-    assert_true(line.options.seed == INT64_MAX && line.options.limit == UINT32_MAX && line.options.lr == 0.5 && line.options.clip == 1e-3);
+    assert_ok(parse(&line,
+        "--seed 9223372036854775807 --limit 4294967295 --top-p 1 --temperature 0 --epochs 1023 --lr .5 --clip 1e-3",
+        OPT_ALL, NULL, NULL), &line.err);
+    assert_true(line.options.seed == INT64_MAX && line.options.limit == UINT32_MAX && line.options.lr == 0.5 &&
+        line.options.clip == 1e-3);
     settings_free(&line.settings);
 }
 
@@ -206,7 +214,8 @@ static void a_stage_beats_the_general_value_from_the_same_place_only(void **stat
     settings_free(&line.settings);
     assert_ok(parse_with_profile(&line, profile, "--pretrain.batch 8 --batch 7", NULL, "align"), &line.err);
     assert_true(line.options.lr == 0.1 && line.options.batch == 7);
-    assert_true(settings_given(&line.settings, "pretrain.lr") && !settings_given(&line.settings, "align.lr") && !settings_given(&line.settings, "pretrai.lr"));
+    assert_true(settings_given(&line.settings, "pretrain.lr") && !settings_given(&line.settings, "align.lr") &&
+        !settings_given(&line.settings, "pretrai.lr"));
     settings_free(&line.settings);
     assert_ok(parse_with_profile(&line, profile, "--pretrain.batch 8 --batch 7", NULL, "pretrain"), &line.err);
     assert_true(line.options.batch == 8);
@@ -232,7 +241,8 @@ static void profiles_have_comments_quotes_and_escapes(void **state)
 {
     (void)state;
     Line line;
-    assert_ok(parse_with_profile(&line, "# first\r\n\n  lr=0.5   # half\r\nstop = \" a # \\\"b\\\\\\n\"  # c\ncorpus = some place#1  \nmax_new = 3", "", NULL, NULL),
+    assert_ok(parse_with_profile(&line,
+        "# first\r\n\n  lr=0.5   # half\r\nstop = \" a # \\\"b\\\\\\n\"  # c\ncorpus = some place#1  \nmax_new = 3", "", NULL, NULL),
         &line.err);
     assert_true(line.options.lr == 0.5 && line.options.max_new == 3);
     assert_string_equal(line.options.stop, " a # \"b\\\n");
@@ -244,9 +254,11 @@ static void a_fault_in_a_profile_is_named_by_its_line(void **state)
 {
     (void)state;
     const struct { const char *text, *fragment; } cases[] = {
-        {"lr = 1\n\nlearning = 2\n", "p.conf:3: learning: unknown option; did you mean"}, {"lr\n", "p.conf:1: \"key = value\" was expected"},
+        {"lr = 1\n\nlearning = 2\n", "p.conf:3: learning: unknown option; did you mean"},
+        {"lr\n", "p.conf:1: \"key = value\" was expected"},
         {"= 3\n", "p.conf:1"}, {"\nlr = fast\n", "p.conf:2: lr: \"fast\""}, {"profile = other\n", "cannot name another"},
-        {"stop = \"abc\n", "p.conf:1: stop: a closing '\"' is missing"}, {"stop = \"a\" b\n", "follows the closing"}, {"lr =\n", "p.conf:1: lr"},
+        {"stop = \"abc\n", "p.conf:1: stop: a closing '\"' is missing"}, {"stop = \"a\" b\n", "follows the closing"},
+        {"lr =\n", "p.conf:1: lr"},
         {"reword.lr = 1\n", "p.conf:1: reword.lr: no stage"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -292,7 +304,8 @@ static void what_is_written_reads_back_to_the_same_settings(void **state)
     Line line, again;
     Text first = {0}, second = {0};
     char *folder = temporary_folder(), words[400];
-    assert_ok(parse_with_profile(&line, "stop = \" \\\"x\\\\\\n#\\t\"\nreward = a b\nreward = \"#c\"\nlr = 3e-4\npretrain.lr = 1e-3\nbatch=2\nalign.batch = 5\n",
+    assert_ok(parse_with_profile(&line,
+        "stop = \" \\\"x\\\\\\n#\\t\"\nreward = a b\nreward = \"#c\"\nlr = 3e-4\npretrain.lr = 1e-3\nbatch=2\nalign.batch = 5\n",
         "--batch 9 --untied --json --corpus #1", "align.epochs=3", NULL), &line.err);
     assert_ok(settings_write(&first, &line.settings, NULL, &line.err), &line.err);
     assert_non_null(strstr(first.data, "lr = 3e-4\n"));

@@ -11,7 +11,8 @@
 
 typedef struct { char *folder, *run; Settings settings; Options options; Compute cx; Err err; } Fixture;
 
-static char *const arguments[] = {"--seed", "7", "--lr", "0.5", "--pretrain.epochs", "3", "--reward", "length:3", "--reward", "lexicon:x", "CKPT"};
+static char *const arguments[] = {"--seed", "7", "--lr", "0.5", "--pretrain.epochs", "3", "--reward", "length:3", "--reward",
+    "lexicon:x", "CKPT"};
 
 static int set_up(void **state)
 {
@@ -19,7 +20,8 @@ static int set_up(void **state)
     assert_non_null(f);
     f->folder = temporary_folder();
     f->run = path_in(f->folder, "a/run");
-    assert_ok(settings_parse(&f->settings, sizeof arguments / sizeof *arguments, (char **)(uintptr_t)arguments, OPT_ALL, NULL, &f->err), &f->err);
+    assert_ok(settings_parse(&f->settings, sizeof arguments / sizeof *arguments, (char **)(uintptr_t)arguments, OPT_ALL, NULL,
+        &f->err), &f->err);
     assert_ok(settings_resolve(&f->options, &f->settings, NULL, &f->err), &f->err);
     assert_ok(compute_init(&f->cx, "plain", "own", 1, &f->err), &f->err);
     *state = f;
@@ -74,7 +76,8 @@ static void records_what_made_it(void **state)
     run_close(&run);
     char *path = path_in(f->run, "provenance.json");
     json_t *p = json_load_document(path, &f->err);
-    const char *const keys[] = {"version", "commit", "compiler", "cpu", "isa", "matmul", "threads", "seed", "command", "command_line", "options"};
+    const char *const keys[] = {"version", "commit", "compiler", "cpu", "isa", "matmul", "threads", "seed", "command",
+        "command_line", "options"};
     assert_non_null(p);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!json_object_get(p, keys[i])) fail_msg("provenance.json lacks \"%s\"", keys[i]);
@@ -174,7 +177,8 @@ static void force_replaces_the_runs_own_files_and_nothing_else(void **state)
     assert_ok(open_run(&run, f), &f->err);
     run_close(&run);
     assert_true(!exists(f, "metrics.jsonl") && !exists(f, "iter_007/candidates.jsonl"));
-    assert_true(exists(f, "notes.txt") && exists(f, "iter_007/notes.txt") && exists(f, "model.safetensors") && exists(f, "provenance.json"));
+    assert_true(exists(f, "notes.txt") && exists(f, "iter_007/notes.txt") && exists(f, "model.safetensors") &&
+        exists(f, "provenance.json"));
 }
 
 static void a_folder_that_cannot_be_made_is_a_failure_and_a_file_in_its_place_a_mistake(void **state)
@@ -184,7 +188,8 @@ static void a_folder_that_cannot_be_made_is_a_failure_and_a_file_in_its_place_a_
     char *file = path_in(f->folder, "file");
     write_file(file, "x", 1);
     assert_input_error(run_open(&run, file, "pretrain", &f->settings, &f->options, &f->cx, &f->err), &f->err, "not a folder");
-    assert_failed_error(run_open(&run, "/proc/nowhere/run", "pretrain", &f->settings, &f->options, &f->cx, &f->err), &f->err, "/proc/nowhere");
+    assert_failed_error(run_open(&run, "/proc/nowhere/run", "pretrain", &f->settings, &f->options, &f->cx, &f->err), &f->err,
+        "/proc/nowhere");
     free(file);
 }
 
