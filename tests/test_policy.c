@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: MIT
+/* test_policy.c - what a policy collects, from itself and from experts, and what it learns from the selected. */
+#include "tests/support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/checkpoint.h"
+#include "policy.h"
+#include "study/scoring.h"
+
+static Compute cx;
+static char *folder;
+static Tokenizer tokenizer;
+static PromptList prompts;
+static Model model, reference;
+
+enum { K = 4, NEW = 9, CONTEXT = 48, B = 3 };
+static const size_t stage[B] = {2, 0, 4};
+
+static void make_model(Model *m, uint64_t seed)
+{
+    Err err = {0};
+    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48, .context = CONTEXT,
+        .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
+    assert_ok(model_init(m, &config, &err), &err);
+    model_randomise(m, seed);
+    for (size_t i = 0; i < config.vocab * config.dim; i++) m->parameters[m->embedding + i] *= 4;
+}
+
+static int set_up(void **state)
+{
+    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad", "good"};
+    TextView views[5];
+    const char *special[] = {"<|endoftext|>"};
+    TokenizerTraining how = {.vocab = 290, .special = special, .special_count = 1};
+    Err err = {0};
+    (void)state;
+    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
+    folder = temporary_folder();
+    for (size_t i = 0; i < 5; i++) views[i] = (TextView){texts[i], strlen(texts[i])};
+    assert_ok(tokenizer_train(&tokenizer, views, 5, &how, &err), &err);
+    for (size_t i = 0; i < 5; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "p%zu", i);
+        assert_ok(prompts_add(&prompts, id, texts[i], strlen(texts[i]), &err), &err);
+    }
+    assert_ok(policy_tokenize_prompts(&prompts, &tokenizer, CONTEXT, NEW, &err), &err);
+    make_model(&model, 1);
+    make_model(&reference, 2);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    model_free(&model);
+    model_free(&reference);
+    prompts_free(&prompts);
+    tokenizer_free(&tokenizer);
+    remove_folder(folder);
+    free(folder);
+    compute_free(&cx);
+    return 0;
+}
+
+static PolicyOptions usual(void)
+{
+    PolicyOptions o = {.sample = sample_defaults(), .train = train_defaults(), .seed = 9};
+    o.sample.max_new = NEW;
+    o.sample.eos = 0;
+    o.train.lr = 1e-2;
+    o.train.batch = 2;
+    return o;
+}
+
+static void open_policy(Policy *policy, Model *m, const Model *p0, const PolicyOptions *o)
+{
+    Err err = {0};
+    assert_ok(policy_init(policy, m, p0, &tokenizer, &prompts, &cx, o, &err), &err);
+}
+
+static float log_probability(const Model *m, const Sample *s)
+{
+    uint32_t ids[CONTEXT];
+    float value;
+    Err err = {0};
+    memcpy(ids, s->prompt_tokens.ids, s->prompt_tokens.length * sizeof *ids);
+    memcpy(ids + s->prompt_tokens.length, s->tokens.ids, s->tokens.length * sizeof *ids);
+    Example example = {.ids = ids, .length = s->prompt_tokens.length + s->tokens.length, .prompt = s->prompt_tokens.length};
+    assert_ok(lm_evaluate(m, &cx, &example, 1, &value, NULL, &err), &err);
+    return value;
+}
+
+static char *answers_file(const char *name, const char *lines)
+{
+    char *path = path_in(folder, name);
+    write_file(path, lines, strlen(lines));
+    return path;
+}
+
+// ---- collecting --------------------------------------------------------------------------------------------------------------------
+
+static void answers_come_slot_after_slot(void **state)
+{
+    Policy policy;
+    SampleList list = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    (void)state;
+    open_policy(&policy, &model, &reference, &o);
+    assert_ok(policy_collect(&policy, &list, stage, B, K, 3, &err), &err);
+    assert_int_equal(list.count, B * K);
+    size_t tokens = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        const Sample *s = list.items + i;
+        const Prompt *p = prompts.items + stage[i / K];
+        Text text = {0};
+        assert_int_equal(s->slot, i / K);
+        assert_int_equal(s->k, i % K);
+        assert_string_equal(s->source, "policy");
+        assert_string_equal(s->prompt_id, p->id);
+        assert_string_equal(s->prompt, p->text);
+        assert_memory_equal(s->prompt_tokens.ids, p->ids.ids, p->ids.length * sizeof(uint32_t));
+        assert_ok(sample_text(&text, &tokenizer, s->tokens.ids, s->tokens.length, NULL, &err), &err);
+        assert_string_equal(s->text, text.data ? text.data : "");
+        text_free(&text);
+        float expected = log_probability(&model, s), expected_ref = log_probability(&reference, s);
+        assert_same_bits(&s->logprob, &expected, 1, "logprob");
+        assert_same_bits(&s->ref_logprob, &expected_ref, 1, "ref_logprob");
+        assert_true(s->logprob != s->ref_logprob && !s->scored && !s->ranked);
+        tokens += s->tokens.length;
+    }
+    assert_int_equal(policy.sampled_tokens, tokens);
+    samples_free(&list);
+    policy_free(&policy);
+}
+
+static void a_policy_that_is_its_own_reference_has_no_divergence(void **state)
+{
+    Policy policy;
+    SampleList list = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    (void)state;
+    open_policy(&policy, &model, &model, &o);
+    assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+    for (size_t i = 0; i < list.count; i++) assert_same_bits(&list.items[i].ref_logprob, &list.items[i].logprob, 1, "ref_logprob");
+    samples_free(&list);
+    policy_free(&policy);
+}
+
+// A file's answers and a checkpoint's follow the policy's own, each with its log-probability under the policy.
+static void experts_answer_after_the_policy(void **state)
+{
+    Policy policy;
+    SampleList list = {0}, alone = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    char *file = answers_file("human.jsonl", "{\"prompt_id\":\"p4\",\"text\":\" indeed<|endoftext|>\"}\n{\"prompt\":\"what a good story\",\"text\":\" so good\"}\n"
+        "{\"prompt_id\":\"p4\",\"text\":\" second\"}\n{\"prompt_id\":\"p1\",\"text\":\"not in this stage\"}\n");
+    char *checkpoint = path_in(folder, "expert");
+    const char *experts[] = {file, checkpoint};
+    (void)state;
+    assert_ok(checkpoint_save(checkpoint, &reference, &tokenizer, &err), &err);
+    open_policy(&policy, &model, &reference, &o);
+    assert_ok(policy_collect(&policy, &alone, stage, B, K, 0, &err), &err);
+    policy_free(&policy);
+    o.experts = experts;
+    o.expert_count = 2;
+    open_policy(&policy, &model, &reference, &o);
+    assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+    const size_t from_file[B] = {1, 0, 2}; // to p2, p0 and p4
+    size_t at = 0;
+    for (size_t slot = 0; slot < B; slot++)
+        for (size_t k = 0; k < 2 * K + from_file[slot]; k++, at++) {
+            const Sample *s = list.items + at;
+            bool own = k < K, human = !own && k < K + from_file[slot];
+            assert_true(at < list.count && s->slot == slot && s->k == k);
+            assert_string_equal(s->source, own ? "policy" : human ? file : checkpoint);
+            if (own) assert_memory_equal(s->tokens.ids, alone.items[slot * K + k].tokens.ids, s->tokens.length * sizeof(uint32_t));
+            if (!own && !human) assert_memory_not_equal(s->tokens.ids, alone.items[slot * K + k - K - from_file[slot]].tokens.ids, sizeof(uint32_t) * 2);
+            float expected = log_probability(&model, s), expected_ref = log_probability(&reference, s);
+            assert_same_bits(&s->logprob, &expected, 1, "logprob");
+            assert_same_bits(&s->ref_logprob, &expected_ref, 1, "ref_logprob");
+        }
+    assert_int_equal(at, list.count);
+    assert_string_equal(list.items[K].text, " so good");
+    const Sample *closed = list.items + 2 * K + 1 + 2 * K + K; // slot 2, the first after the policy's own
+    assert_string_equal(closed->text, " indeed");
+    assert_int_equal(closed->tokens.ids[closed->tokens.length - 1], 0);
+    assert_string_equal(closed[1].text, " second");
+    samples_free(&list);
+    samples_free(&alone);
+    policy_free(&policy);
+    free(file);
+    free(checkpoint);
+}
+
+static void unusable_experts_are_named(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{\"prompt_id\":\"p0\",\"text\":\"a\"}\n{\"prompt_id\":\"nobody\",\"text\":\"a\"}\n", "human.jsonl:2"},
+        {"{\"prompt\":\"unknown\",\"text\":\"a\"}\n", "no such prompt"},
+        {"{\"prompt_id\":\"p0\",\"text\":\"\"}\n", "empty"},
+        {"{\"prompt_id\":\"p0\"}\n", "\"text\""},
+        {"{\"text\":\"a\"}\n", "\"prompt\""},
+        {"", "no answers"},
+        {"{\"prompt_id\":\"p0\",\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}\n", "human.jsonl:1"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *file = answers_file("human.jsonl", cases[i][0]);
+        const char *experts[] = {file};
+        Policy policy;
+        PolicyOptions o = usual();
+        Err err = {0};
+        o.experts = experts;
+        o.expert_count = 1;
+        assert_input_error(policy_init(&policy, &model, &model, &tokenizer, &prompts, &cx, &o, &err), &err, cases[i][1]);
+        free(file);
+    }
+}
+
+static void unusable_prompts_are_named(void **state)
+{
+    PromptList list = {0};
+    Err err = {0};
+    (void)state;
+    assert_ok(prompts_add(&list, "tail", "the film was good", 17, &err), &err);
+    assert_ok(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err);
+    size_t length = list.items[0].ids.length;
+    assert_ok(policy_tokenize_prompts(&list, &tokenizer, length + NEW, NEW, &err), &err);
+    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, length + NEW - 1, NEW, &err), &err, "\"tail\"");
+    list.items[0].ids.ids[1] = (uint32_t)tokenizer.vocab;
+    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err, "vocabulary");
+    prompts_free(&list);
+    assert_ok(prompts_add(&list, "void", "", 0, &err), &err);
+    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err, "\"void\" is empty");
+    prompts_free(&list);
+}
+
+static void greedy_collection_is_refused(void **state)
+{
+    Policy policy;
+    SampleList list = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    (void)state;
+    o.sample.temperature = 0;
+    open_policy(&policy, &model, &model, &o);
+    assert_input_error(policy_collect(&policy, &list, stage, B, K, 0, &err), &err, "--temperature");
+    policy_free(&policy);
+}
+
+// ---- learning ------------------------------------------------------------------------------------------------------------------------
+
+static void only_selected_responses_are_learned(void **state)
+{
+    Policy policy;
+    Model learner, expected;
+    SampleList list = {0};
+    PolicyOptions o = usual();
+    Trainer trainer;
+    StepStats stats;
+    Example examples[B];
+    uint32_t ids[B][CONTEXT];
+    Err err = {0};
+    (void)state;
+    assert_ok(model_copy(&learner, &model, &err), &err);
+    assert_ok(model_copy(&expected, &model, &err), &err);
+    open_policy(&policy, &learner, &reference, &o);
+    assert_ok(policy_collect(&policy, &list, stage, B, K, 1, &err), &err);
+    for (size_t i = 0; i < B; i++) {
+        Sample *s = list.items + i * K + i; // another k in each slot
+        s->selected = true;
+        memcpy(ids[i], s->prompt_tokens.ids, s->prompt_tokens.length * sizeof **ids);
+        memcpy(ids[i] + s->prompt_tokens.length, s->tokens.ids, s->tokens.length * sizeof **ids);
+        examples[i] = (Example){.ids = ids[i], .length = s->prompt_tokens.length + s->tokens.length, .prompt = s->prompt_tokens.length};
+    }
+    assert_ok(trainer_init(&trainer, &expected, &cx, &o.train, &err), &err);
+    assert_ok(train_run(&trainer, examples, B, o.seed, 1, NULL, NULL, &stats, &err), &err);
+    trainer_free(&trainer);
+    assert_ok(policy_finetune(&policy, &list, 1, &err), &err);
+    assert_same_bits(learner.parameters, expected.parameters, model.parameter_count, "parameters");
+    assert_memory_not_equal(learner.parameters, model.parameters, model.parameter_count * sizeof(float));
+    assert_int_equal(policy.last.targets, stats.targets);
+    for (size_t i = 0; i < B; i++) list.items[i * K + i].selected = false;
+    assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "no candidate is selected");
+    list.items[1].selected = true;
+    list.items[1].tokens.ids[0] = (uint32_t)tokenizer.vocab;
+    assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "slot 0, k 1");
+    assert_ok(tokens_append(&list.items[1].prompt_tokens, &err, ids[0], CONTEXT), &err);
+    assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "context");
+    samples_free(&list);
+    policy_free(&policy);
+    model_free(&learner);
+    model_free(&expected);
+}
+
+static void generator_gives_candidates_that_own_their_samples(void **state)
+{
+    Policy policy;
+    CandidateList candidates = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    (void)state;
+    open_policy(&policy, &model, &reference, &o);
+    Raft raft = {.generator = policy_generator(&policy), .prompts = prompts.count, .stage = B, .samples = K, .seed = 4};
+    assert_ok(raft_collect(&raft, &candidates, 2, &err), &err);
+    size_t chosen[B];
+    uint32_t order[5];
+    raft_stage_prompts(chosen, B, prompts.count, 2, 4, order);
+    assert_int_equal(candidates.count, B * K);
+    for (size_t i = 0; i < candidates.count; i++) {
+        const Candidate *c = candidates.items + i;
+        const Sample *s = c->item;
+        float ratio = s->logprob - s->ref_logprob;
+        assert_int_equal(c->slot, i / K);
+        assert_int_equal(c->k, i % K);
+        assert_int_equal(c->prompt, chosen[i / K]);
+        assert_string_equal(s->prompt_id, prompts.items[c->prompt].id);
+        assert_same_bits(&c->log_ratio, &ratio, 1, "log ratio");
+    }
+    raft_release(&raft, &candidates);
+    policy_free(&policy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_come_slot_after_slot),
+        cmocka_unit_test(a_policy_that_is_its_own_reference_has_no_divergence),
+        cmocka_unit_test(experts_answer_after_the_policy),
+        cmocka_unit_test(unusable_experts_are_named),
+        cmocka_unit_test(unusable_prompts_are_named),
+        cmocka_unit_test(greedy_collection_is_refused),
+        cmocka_unit_test(only_selected_responses_are_learned),
+        cmocka_unit_test(generator_gives_candidates_that_own_their_samples),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
