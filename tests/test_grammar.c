@@ -195,6 +195,7 @@ static void faults_name_file_and_line(void **state)
         {"review:\n  [#m] x\n", ":1: rule \"review\" has no alternative without"},
         {"review:\n  a\n  <x>\nx:\n  b <y>\ny:\n  <x> | <y>\n", ":4: rule \"x\" never ends"},
         {"review:\n  [pos] a\n  [neg] <review>\n", ":1: rule \"review\" never ends"},
+        {"review:\n  <review>\n  [#m] a\n", ":1: rule \"review\" never ends"},
         {"review:\n  a\nx:\n  \xFF\n", ":4: not a line of UTF-8 text"},
     };
     (void)state;
