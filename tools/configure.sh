@@ -11,7 +11,7 @@ trap 'rm -rf "$tmp"' EXIT
 links() {
     printf '%s\n' "$3" > "$tmp/probe.c"
     # shellcheck disable=SC2086
-    $CC $CFLAGS -o "$tmp/probe" "$tmp/probe.c" $2 > "$tmp/$1.log" 2>&1
+    $CC -std=c11 $CFLAGS -o "$tmp/probe" "$tmp/probe.c" $2 > "$tmp/$1.log" 2>&1
 }
 pkg() { pkg-config "$@" 2>/dev/null; }
 die() { echo "raft: $1" >&2; exit 2; }
@@ -38,12 +38,17 @@ return n<1||omp_get_max_threads()<1;}'; then openmp=yes omp_flags=$flags; break;
 fi
 
 blis=no blis_cflags= blis_libs=
+blis_probe='#define _POSIX_C_SOURCE 200809L
+#if __has_include(<blis/blis.h>)
+#include <blis/blis.h>
+#else
+#include <blis.h>
+#endif
+int main(void){return bli_arch_string(bli_arch_query_id())==0;}'
 if [ "$BLIS" != 0 ]; then
     c=$(pkg --cflags blis); l=$(pkg --libs blis); l=${l:--lblis -lm -lpthread}
-    for c in "$c" "-I/usr/include/blis"; do
-        if links blis "$c $l" '#include <blis/blis.h>
-int main(void){return bli_arch_string(bli_arch_query_id())==0;}'; then blis=yes blis_cflags=$c blis_libs=$l; break; fi
-    done
+    # some systems install <blis/blis.h>, others (Debian) <blis.h>; kernels/matmul.c asks the same way
+    if links blis "$c $l" "$blis_probe"; then blis=yes blis_cflags=$c blis_libs=$l; fi
     [ "$blis" = no ] && [ "$BLIS" = 1 ] && die "BLIS=1, but a program with -lblis does not link; install it: $(sh tools/deps.sh hint)"
 fi
 

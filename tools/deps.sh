@@ -38,7 +38,11 @@ have "-lcmocka" '#include <stdarg.h>
 int main(void){return 0;}' || missing="$missing cmocka"
 [ "$OPENMP" = 0 ] || have "-fopenmp" '#include <omp.h>
 int main(void){return omp_get_max_threads()<1;}' || optional="$optional OpenMP"
-[ "$BLIS" = 0 ] || have "-lblis -lm -lpthread" '#include <blis/blis.h>
+[ "$BLIS" = 0 ] || have "-lblis -lm -lpthread" '#if __has_include(<blis/blis.h>)
+#include <blis/blis.h>
+#else
+#include <blis.h>
+#endif
 int main(void){return 0;}' || optional="$optional BLIS"
 [ -z "$missing$optional" ] && exit 0
 
