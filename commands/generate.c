@@ -63,7 +63,6 @@ static int generate(Generation *g, const CommandContext *cx, Err *err)
     const Options *o = &cx->options;
     SampleOptions how = sample_defaults();
     SamplePrompt prompt = {.ids = g->prompt.ids, .length = g->prompt.length, .slot = 0};
-    if (o->stop && !g->has_tokenizer) return err_input(err, "--stop: needs a tokenizer (--tokenizer FILE.json)");
     if (o->top_k > g->model.config.vocab)
         return err_input(err, "--top-k %zu: the vocabulary has %zu tokens", o->top_k, g->model.config.vocab);
     how.samples = g->samples = o->samples;

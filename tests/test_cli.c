@@ -260,6 +260,22 @@ static void its_settings_repeat_a_run_to_the_same_bytes(void **state)
     assert_false(same_file("lm/model.safetensors", "other/model.safetensors"));
 }
 
+static void the_seed_decides_the_first_weights(void **state)
+{
+    (void)state;
+    for (int seed = 1; seed <= 2; seed++)
+        expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s --lr 0 --seed %d -o @/seed%d", tiny, seed, seed), 0, "seed");
+    assert_false(same_file("seed1/model.safetensors", "seed2/model.safetensors"));
+}
+
+static void texts_without_a_token_to_predict_start_no_run(void **state)
+{
+    (void)state;
+    put("empty.jsonl", "{\"text\":\"\"}\n{\"text\":\"\"}\n");
+    expect(raft("pretrain --corpus @/empty.jsonl --tokenizer @/tok.json %s -o @/x", tiny), 2, "empty.jsonl");
+    assert_false(have("x/provenance.json"));
+}
+
 static void an_existing_run_is_replaced_only_by_force(void **state)
 {
     (void)state;
@@ -412,6 +428,8 @@ int main(void)
         cmocka_unit_test(a_tokenizer_does_not_depend_on_threads_or_where_its_texts_come_from),
         cmocka_unit_test(a_run_leaves_checkpoint_settings_and_provenance),
         cmocka_unit_test(its_settings_repeat_a_run_to_the_same_bytes),
+        cmocka_unit_test(the_seed_decides_the_first_weights),
+        cmocka_unit_test(texts_without_a_token_to_predict_start_no_run),
         cmocka_unit_test(an_existing_run_is_replaced_only_by_force),
         cmocka_unit_test(pretraining_goes_on_from_a_checkpoint_and_measures_other_texts),
         cmocka_unit_test(sft_learns_the_response_and_its_end_only),
