@@ -306,6 +306,13 @@ void reward_close(RewardSet *set)
 
 const char *reward_name(const RewardSet *set, size_t part) { return set->parts[part]->name; }
 
+bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, size_t n)
+{
+    if (!set->gold || set->gold->kind->score != score_head) return false;
+    set->gold->cx->k->sigmoid_array(p, gold, n);
+    return true;
+}
+
 static int score_part(RewardPart *part, const RewardInput *inputs, size_t n, float *out, Err *err)
 {
     if (part->kind->score(part, inputs, n, out, err)) return -1;

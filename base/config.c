@@ -406,7 +406,7 @@ bool settings_given(const Settings *settings, const char *key)
 
 static bool is_recorded(const OptionSpec *o, unsigned groups)
 {
-    const char *const of_one_invocation[] = {"profile", "json", "quiet", "force"};
+    const char *const of_one_invocation[] = {"profile", "json", "quiet", "force", "resume"};
     for (size_t i = 0; i < sizeof of_one_invocation / sizeof *of_one_invocation; i++)
         if (!strcmp(o->name, of_one_invocation[i])) return false;
     return (o->groups & groups) != 0;

@@ -30,7 +30,7 @@ typedef struct {
     const char *profile, *isa, *matmul, *output;
     size_t threads;
     uint64_t seed;
-    bool json, quiet, force;
+    bool json, quiet, force, resume;
     // texts
     const char *corpus, *test_corpus, *tokenizer, *prompts, *data, *jsonl, *prompt, *ids;
     size_t corpus_size, limit;
@@ -103,7 +103,7 @@ int settings_resolve(Options *options, const Settings *settings, const char *sta
 void settings_free(Settings *settings);
 // Resolved "key = value" lines in table order, a valid profile. Without a stage (or with the name of what is none, like
 // "demo") the settings of single stages follow as "stage.key = value". What concerns one invocation only (profile, json,
-// quiet, force) and texts not given are left out.
+// quiet, force, resume) and texts not given are left out.
 int settings_write(Text *out, const Settings *settings, const char *stage, Err *err);
 // The same one by one; key may hold a stage. A list is visited once an item.
 typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err);

@@ -95,6 +95,7 @@ const OptionSpec option_table[] = {
     SIZE("iteration", iteration, OPT_ALIGN, "0", 0, 16382, "", "which one a single step belongs to: decides its random draws"),
     SIZE("stage-prompts", stage_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "b, of an iteration; 0: all"),
     SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
+    FLAG("resume", resume, OPT_ALIGN, "demo: take finished stages from the run directory"),
     FLAG("explain", explain, OPT_ALIGN, "show a prompt, its K answers, their rewards and the winner"),
     // reward head
     CHOICE("pooling", pooling, OPT_HEAD, "last", "last|mean", "what the head reads: the last token, or the mean over all"),

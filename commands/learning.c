@@ -51,6 +51,7 @@ int watch_progress(void *self, size_t step, size_t steps, const StepStats *stats
     TrainWatch *watch = self;
     char note[60];
     watch->tokens += stats->tokens;
+    watch->loss = step == 1 ? stats->loss : 0.98 * watch->loss + 0.02 * stats->loss;
     watch->bar.total = steps;
     snprintf(note, sizeof note, "loss %.3f", stats->loss);
     progress_update(&watch->bar, step, watch->tokens, note);

@@ -23,7 +23,7 @@ int read_texts(Corpus *corpus, const char *path, const Options *options, Err *er
 int64_t end_of_text(const Tokenizer *tk); // "<|endoftext|>", "</s>" and the like, else the first special token; -1: none
 
 // A TrainProgress that draws the bar and, with a run, writes about fifty lines of training curve to metrics.jsonl.
-typedef struct { Progress bar; Run *run; const char *stage; size_t tokens; double seconds; Err *err; } TrainWatch;
+typedef struct { Progress bar; Run *run; const char *stage; size_t tokens; double seconds, loss; Err *err; } TrainWatch; // loss: running mean
 void watch_start(TrainWatch *watch, Run *run /* NULL: none */, const char *stage, bool quiet, Err *err);
 int watch_progress(void *watch, size_t step, size_t steps, const StepStats *stats);
 int watch_finish(TrainWatch *watch, const StepStats *total, Err *err); // the stage's line, and one in timing.jsonl

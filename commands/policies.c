@@ -27,8 +27,7 @@ int setup_reference(PolicySetup *s, const Options *o, bool copy, Err *err)
     return err_input(err, "--reference %s: a vocabulary of %zu, but %s has %zu", o->reference, s->other.config.vocab, s->folder, s->model.config.vocab);
 }
 
-// The first `most` tokens of a prompt become the prompt, and what they spell its text.
-static int cut_prompt(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err)
+int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err)
 {
     Text text = {0};
     if (!prompt->ids.length && tokenizer_encode(tokenizer, &prompt->ids, prompt->text, prompt->text_length, err)) return -1;
@@ -49,15 +48,10 @@ int setup_prompts(PolicySetup *s, const Options *o, Err *err)
 {
     if (prompts_read(&s->prompts, o->prompts, err)) return -1;
     if (s->prompts.repaired) fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", o->prompts, s->prompts.repaired);
-    for (; o->limit && s->prompts.count > o->limit; s->prompts.count--) {
-        Prompt *last = s->prompts.items + s->prompts.count - 1;
-        mem_free(last->id);
-        mem_free(last->text);
-        tokens_free(&last->ids);
-    }
+    while (o->limit && s->prompts.count > o->limit) prompts_drop_last(&s->prompts);
     int status = 0;
     for (size_t i = 0; o->prompt_tokens && i < s->prompts.count && !status; i++)
-        status = cut_prompt(s->prompts.items + i, &s->tokenizer, o->prompt_tokens, err);
+        status = prompt_cut(s->prompts.items + i, &s->tokenizer, o->prompt_tokens, err);
     if (!status) status = policy_tokenize_prompts(&s->prompts, &s->tokenizer, s->model.config.context, o->max_new, err);
     return status ? err_prefix(err, "%s", o->prompts) : 0;
 }

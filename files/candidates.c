@@ -45,13 +45,17 @@ int prompts_add(PromptList *list, const char *id, const char *text, size_t lengt
     return 0;
 }
 
+void prompts_drop_last(PromptList *list)
+{
+    Prompt *last = list->items + --list->count;
+    mem_free(last->id);
+    mem_free(last->text);
+    tokens_free(&last->ids);
+}
+
 void prompts_free(PromptList *list)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        mem_free(list->items[i].id);
-        mem_free(list->items[i].text);
-        tokens_free(&list->items[i].ids);
-    }
+    while (list->count) prompts_drop_last(list);
     mem_free(list->items);
     *list = (PromptList){0};
 }

@@ -47,7 +47,7 @@ typedef struct { // one AdamW step (Loshchilov & Hutter 2019), coefficients alre
     /* element-wise over n */ \
     X(void, exp_array, (float *y, const float *x, size_t n)) /* <= 1 ulp; exp(0) = 1 */ \
     X(void, log_array, (float *y, const float *x, size_t n)) /* <= 1 ulp; log(1) = 0 */ \
-    X(void, sigmoid_array, (float *y, const float *x, size_t n)) \
+    X(void, sigmoid_array, (float *y /* may be x */, const float *x, size_t n)) \
     X(void, add_array, (float *y, const float *x, size_t n)) /* y += x */ \
     X(void, adamw_update, (float *w, float *m, float *v, const float *g, size_t n, const AdamwStep *step)) \
     /* reductions: 16 lanes, element i in lane i mod 16, one fixed tree; long sums by blocks of 4096 added in double */ \

@@ -65,6 +65,15 @@ static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, b
 
 static double rate(size_t tokens, double seconds) { return seconds > 0 ? (double)tokens / seconds : 0; }
 
+static int write_answers(const Alignment *a, size_t iteration, const SampleList *answers, Err *err)
+{
+    if (!a->keep_answers || (iteration && iteration != a->iterations)) return 0;
+    char *path = run_path(a->run, iteration ? "samples_after.jsonl" : "samples_before.jsonl", err);
+    int status = path ? samples_write(answers, path, err) : -1;
+    mem_free(path);
+    return status;
+}
+
 static int measure_model(Alignment *a, size_t iteration, Err *err)
 {
     Evaluation e;
@@ -72,8 +81,12 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     a->evaluate->progress = sample_progress;
     a->evaluate->progress_self = a;
     progress_start(&a->bar, "evaluate", "answer", 0, a->quiet);
-    if (evaluate(&e, NULL, a->policy->model, a->policy->cx, a->evaluate, err)) return -1;
+    SampleList answers = {0};
+    if (evaluate(&e, &answers, a->policy->model, a->policy->cx, a->evaluate, err)) return -1;
     progress_finish(&a->bar, "");
+    int status = write_answers(a, iteration, &answers, err);
+    samples_free(&answers);
+    if (status) return -1;
     if (run_timing(a->run, "evaluate", e.sample_seconds, e.tokens, err)) return -1;
     return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), err);
 }

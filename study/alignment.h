@@ -32,6 +32,7 @@ typedef struct {
     EvaluateOptions *evaluate;
     size_t iterations;
     bool quiet;             // no progress on standard error
+    bool keep_answers;      // samples_before.jsonl and samples_after.jsonl: the evaluation's answers, first and last
     AlignmentListener listener; // functions may be NULL
     // of the iteration under way
     Run *run;

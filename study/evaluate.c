@@ -107,6 +107,7 @@ static void measure_rewards(Evaluation *out, Columns *c, const SampleList *answe
     if (rewards->gold) out->gold = mean_reward(c, answers, "gold"); // leaves gold in value
     for (size_t i = 0; i < c->n; i++) positive += c->value[i] > 0;
     if (rewards->count || rewards->gold) out->positive_rate = metric_rate(positive, c->n);
+    if (reward_gold_probability(rewards, c->value, c->value, c->n)) out->gold_probability = metric_mean(c->value, c->n);
 }
 
 static void measure_divergence(Evaluation *out, Columns *c, const SampleList *answers)
@@ -181,6 +182,7 @@ int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Com
 
 static const struct { const char *name; size_t offset; } measures[] = {
     {"reward", offsetof(Evaluation, reward)},           {"gold", offsetof(Evaluation, gold)},
+    {"gold_probability", offsetof(Evaluation, gold_probability)},
     {"positive_rate", offsetof(Evaluation, positive_rate)}, {"perplexity", offsetof(Evaluation, perplexity)},
     {"sample_perplexity", offsetof(Evaluation, sample_perplexity)},
     {"distinct_1", offsetof(Evaluation, distinct_1)},   {"distinct_2", offsetof(Evaluation, distinct_2)},
@@ -222,6 +224,7 @@ json_t *evaluation_json(const Evaluation *evaluation, Err *err)
 typedef struct { const char *heading; int decimals; double factor; size_t offset; } Column;
 static const Column columns[] = {
     {"reward", 3, 1, offsetof(Evaluation, reward)},             {"gold", 3, 1, offsetof(Evaluation, gold)},
+    {"P(positive)", 3, 1, offsetof(Evaluation, gold_probability)},
     {"positive %", 1, 100, offsetof(Evaluation, positive_rate)}, {"perplexity", 2, 1, offsetof(Evaluation, perplexity)},
     {"KL/answer", 3, 1, offsetof(Evaluation, kl)},              {"KL/token", 4, 1, offsetof(Evaluation, kl_per_token)},
     {"distinct-2", 3, 1, offsetof(Evaluation, distinct_2)},     {"length", 1, 1, offsetof(Evaluation, length)},

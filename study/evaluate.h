@@ -39,6 +39,7 @@ typedef struct {
 
 typedef struct {
     Measure reward, gold;                  // raw, of a response
+    Measure gold_probability;              // sigma(gold), when gold is a head
     size_t part_count;
     Measure parts[REWARDS_MAX];            // each component unweighted
     const char *part_names[REWARDS_MAX];   // belong to the RewardSet

@@ -126,7 +126,7 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
     const Compute *cx, Err *err)
 {
     *run = (Run){0};
-    if (options->force ? remove_old(folder, false, err) : refuse_existing(folder, err)) return -1;
+    if (options->force || options->resume ? remove_old(folder, false, err) : refuse_existing(folder, err)) return -1;
     if (os_make_folders(folder, err)) { // a file in the way is the command line's fault; a place one may not write to is not
         if (!os_is_file(folder)) err->status = 1;
         return -1;

@@ -24,7 +24,7 @@ typedef struct {
     json_t *provenance;
 } Run;
 
-// Makes the folder; one that already holds a run or a checkpoint is an error (status 2) unless --force: then its settings,
+// Makes the folder; one that already holds a run or a checkpoint is an error (status 2) unless --force or --resume: then its settings,
 // provenance, metrics, timing and iter_* files are removed first, and a checkpoint in it is replaced when the new one is saved.
 int run_open(Run *run, const char *folder, const char *command, const Settings *settings, const Options *options,
     const Compute *cx, Err *err);

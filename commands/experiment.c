@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: MIT
+/* experiment.c - one run from raw text to an aligned model, stage after stage. Each stage is a few calls into the modules
+ * that do the work; here are only the splits, the order, and what is kept on disk between stages. */
+#include "commands/experiment.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/learning.h"
+#include "commands/policies.h"
+#include "commands/training.h"
+#include "files/checkpoint.h"
+#include "kernels/philox.h"
+#include "study/heads.h"
+#include "study/metrics.h"
+
+// ---- stages on disk: state/NAME.json says from what a stage was made, and what it wrote into metrics and timing -----------------
+
+static char *state_path(const Experiment *e, const char *stage, Err *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "state/%s.json", stage);
+    return run_path(&e->run, name, err);
+}
+
+static int read_state(Experiment *e, const char *path, const char *key, bool *reuse, Err *err)
+{
+    const char *found, *metrics, *timing;
+    json_t *state = json_load_document(path, err);
+    int status = state ? json_get_text(state, "key", &found, path, err) || json_get_text(state, "metrics", &metrics, path, err) ||
+        json_get_text(state, "timing", &timing, path, err) : -1;
+    *reuse = !status && !strcmp(found, key);
+    if (*reuse) status = text_puts(&e->run.metrics, err, metrics) || text_puts(&e->run.timing, err, timing);
+    json_decref(state);
+    return status ? -1 : 0;
+}
+
+// Mixes the stage's settings into the key; *reuse tells whether the run directory holds its result already.
+static int stage_begin(Experiment *e, Options *options, const char *stage, bool *reuse, Err *err)
+{
+    Text settings = {0};
+    char key[17];
+    *reuse = false;
+    e->metrics_from = e->run.metrics.length;
+    e->timing_from = e->run.timing.length;
+    if (settings_resolve(options, e->settings, stage, err) || settings_write(&settings, e->settings, stage, err)) return -1;
+    e->key = hash_bytes(e->key, settings.data, settings.length);
+    e->key = hash_bytes(e->key, stage, strlen(stage));
+    text_free(&settings);
+    if (!e->options->resume) return 0;
+    char *path = state_path(e, stage, err);
+    if (!path) return -1;
+    snprintf(key, sizeof key, "%016" PRIx64, e->key);
+    int status = os_is_file(path) ? read_state(e, path, key, reuse, err) : 0;
+    if (*reuse && !e->options->quiet) fprintf(stderr, "%-10s taken from %s\n", stage, e->run.folder);
+    mem_free(path);
+    return status;
+}
+
+static int stage_end(Experiment *e, const char *stage, Err *err)
+{
+    char key[17];
+    snprintf(key, sizeof key, "%016" PRIx64, e->key);
+    const char *metrics = e->run.metrics.data ? e->run.metrics.data + e->metrics_from : "";
+    const char *timing = e->run.timing.data ? e->run.timing.data + e->timing_from : "";
+    json_t *state = json_pack("{s:s,s:s,s:s}", "key", key, "metrics", metrics, "timing", timing);
+    Text text = {0};
+    char *path = state_path(e, stage, err);
+    int status = path && state ? json_write_pretty(&text, state, err) || os_write_file(path, text.data, text.length, err) : -1;
+    text_free(&text);
+    mem_free(path);
+    json_decref(state);
+    return status ? -1 : 0;
+}
+
+int experiment_open(Experiment *e, const Settings *settings, const Options *options, const Compute *cx, Err *err)
+{
+    *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
+    return run_open(&e->run, options->output, "demo", settings, options, cx, err);
+}
+
+// ---- texts ------------------------------------------------------------------------------------------------------------------------
+
+static int add_index(Indices *list, size_t capacity, uint32_t index, Err *err)
+{
+    if (!list->items && !(list->items = mem_new(err, capacity, sizeof *list->items))) return -1;
+    list->items[list->count++] = index;
+    return 0;
+}
+
+// Half A and half B by a Philox shuffle.
+static int split_train(Experiment *e, Err *err)
+{
+    size_t n = e->train.count;
+    uint32_t *order = mem_new(err, n, sizeof *order);
+    int status = order ? 0 : -1;
+    if (!status) philox_shuffle(order, n, e->options->seed, STREAM_SPLIT, 0);
+    for (size_t i = 0; !status && i < n; i++) status = add_index(i < n / 2 ? &e->half_a : &e->half_b, n, order[i], err);
+    mem_free(order);
+    return status;
+}
+
+// The first half of each label for prompts, the second for measuring: files are sorted by path, so all of neg/ comes first.
+static int split_test(Experiment *e, Err *err)
+{
+    size_t of_label[3] = {0}, seen[3] = {0}, n = e->test.count;
+    for (size_t i = 0; i < n; i++) of_label[e->test.items[i].label + 1]++;
+    for (size_t i = 0; i < n; i++) {
+        int label = e->test.items[i].label + 1;
+        if (add_index(seen[label]++ < of_label[label] / 2 ? &e->probe : &e->held_out, n, (uint32_t)i, err)) return -1;
+    }
+    if (e->probe.count && e->held_out.count) return 0;
+    return err_input(err, "%s: too few test reviews (%zu) to give prompts and held-out text", e->options->corpus, n);
+}
+
+// The built-in corpus: a fifth more reviews than asked for, the last ones to test on.
+static int read_grammar_texts(Experiment *e, const char *path, Err *err)
+{
+    size_t n = e->options->corpus_size, test = n / 5 > 10 ? n / 5 : 10;
+    Corpus all = {0};
+    Grammar *grammar = grammar_load(path, err);
+    int status = grammar ? grammar_corpus(&all, grammar, n + test, e->options->seed, err) : -1;
+    for (size_t i = 0; !status && i < all.count; i++) {
+        const CorpusItem *item = all.items + i;
+        status = corpus_add(i < n ? &e->train : &e->test, item->id, item->text, item->length, item->label, err);
+    }
+    grammar_free(grammar);
+    corpus_free(&all);
+    return status;
+}
+
+static int read_folder_texts(Experiment *e, const char *path, Err *err)
+{
+    char *train = os_join(err, path, "train"), *test = train ? os_join(err, path, "test") : NULL;
+    int status = test ? 0 : -1;
+    if (!status && !(os_is_folder(train) && os_is_folder(test)))
+        status = err_input(err, "%s: expected a folder with train/ and test/, each with pos/ and neg/ (data/get_imdb.sh makes one), or a .grammar file", path);
+    if (!status) status = corpus_read(&e->train, train, err) || corpus_read(&e->test, test, err) ? -1 : 0;
+    mem_free(train);
+    mem_free(test);
+    return status;
+}
+
+int experiment_read_texts(Experiment *e, Err *err)
+{
+    const char *given = e->options->corpus;
+    char *built_in = given ? NULL : find_data_file("data", "reviews", ".grammar", err);
+    const char *path = given ? given : built_in;
+    Progress bar;
+    if (!path) return -1;
+    size_t n = strlen(path);
+    progress_start(&bar, "texts", "text", 0, e->options->quiet);
+    int status = n > 8 && !strcmp(path + n - 8, ".grammar") ? read_grammar_texts(e, path, err) : read_folder_texts(e, path, err);
+    mem_free(built_in);
+    if (status || split_train(e, err) || split_test(e, err)) return -1;
+    char note[120];
+    size_t repaired = e->train.repaired + e->test.repaired;
+    bar.total = bar.done = e->train.count + e->test.count;
+    snprintf(note, sizeof note, repaired ? "%zu to train on, %zu to test on, %zu invalid UTF-8 sequences replaced" : "%zu to train on, %zu to test on",
+        e->train.count, e->test.count, repaired);
+    progress_finish(&bar, note);
+    e->key = hash_bytes(hash_bytes(e->key, &e->train.hash, sizeof e->train.hash), &e->test.hash, sizeof e->test.hash);
+    return run_record_hash(&e->run, "train_hash", e->train.hash, err) || run_record_hash(&e->run, "test_hash", e->test.hash, err) ? -1 : 0;
+}
+
+// ---- tokenizer --------------------------------------------------------------------------------------------------------------------
+
+static int fit_tokenizer(Experiment *e, const Options *o, Err *err)
+{
+    const char *fallback = "<|endoftext|>";
+    TokenizerTraining how = {.vocab = o->vocab, .special = o->special.count ? o->special.items : &fallback,
+        .special_count = o->special.count ? o->special.count : 1, .split_digits = o->split_digits};
+    TextView *views = mem_new(err, e->train.count, sizeof *views);
+    if (!views) return -1;
+    for (size_t i = 0; i < e->train.count; i++) views[i] = (TextView){e->train.items[i].text, e->train.items[i].length};
+    int status = tokenizer_train(&e->tokenizer, views, e->train.count, &how, err);
+    mem_free(views);
+    return status;
+}
+
+int experiment_train_tokenizer(Experiment *e, Err *err)
+{
+    Options o;
+    bool reuse;
+    char *path = run_path(&e->run, "tokenizer.json", err);
+    int status = path ? stage_begin(e, &o, "tokenizer", &reuse, err) : -1;
+    if (!status && reuse) status = tokenizer_load(&e->tokenizer, path, err);
+    else if (!status) {
+        Progress bar;
+        char note[60];
+        progress_start(&bar, "tokenizer", "merge", 0, o.quiet);
+        status = fit_tokenizer(e, &o, err);
+        if (!status) status = tokenizer_save(&e->tokenizer, path, err) || run_timing(&e->run, "tokenizer", progress_seconds(&bar), 0, err) || stage_end(e, "tokenizer", err);
+        snprintf(note, sizeof note, "vocabulary of %zu", e->tokenizer.vocab);
+        if (!status) progress_finish(&bar, note);
+    }
+    mem_free(path);
+    if (status) return -1;
+    e->eos = end_of_text(&e->tokenizer);
+    return run_record_hash(&e->run, "tokenizer_hash", tokenizer_hash(&e->tokenizer), err);
+}
+
+// ---- language model ---------------------------------------------------------------------------------------------------------------
+
+static int train_language_model(Experiment *e, const Options *o, Err *err)
+{
+    ModelConfig config;
+    TrainOptions how;
+    Trainer trainer;
+    TrainWatch watch;
+    StepStats total;
+    Documents docs = {0};
+    if (model_options(&config, o, e->tokenizer.vocab, e->eos, err) || train_options(&how, o, err) || model_init(&e->model, &config, err)) return -1;
+    model_randomise(&e->model, o->seed);
+    if (documents_encode(&docs, &e->train, NULL, e->train.count, &e->tokenizer, e->eos, config.context, err)) return -1;
+    int status = trainer_init(&trainer, &e->model, e->cx, &how, err);
+    if (!status) {
+        watch_start(&watch, &e->run, "pretrain", o->quiet, err);
+        status = train_run(&trainer, docs.examples, docs.count, o->seed, 0, watch_progress, &watch, &total, err);
+        if (!status) status = watch_finish(&watch, &total, err);
+        trainer_free(&trainer);
+    }
+    documents_free(&docs);
+    return status;
+}
+
+int experiment_pretrain(Experiment *e, Err *err)
+{
+    Options o;
+    bool reuse;
+    char *folder = run_path(&e->run, "lm", err);
+    int status = folder ? stage_begin(e, &o, "pretrain", &reuse, err) : -1;
+    if (!status && reuse) status = checkpoint_load(&e->model, folder, err);
+    else if (!status) status = train_language_model(e, &o, err) || checkpoint_save(folder, &e->model, &e->tokenizer, err) || stage_end(e, "pretrain", err) ? -1 : 0;
+    mem_free(folder);
+    return status ? -1 : run_record_hash(&e->run, "lm_hash", checkpoint_hash(&e->model), err);
+}
+
+// ---- reward heads -----------------------------------------------------------------------------------------------------------------
+
+// Every second, third, ... index, so that at most `limit` are left, of both labels alike. limit 0: all.
+static int thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
+{
+    size_t n = limit && limit < from->count ? limit : from->count;
+    *out = (Indices){0};
+    for (size_t i = 0; i < n; i++)
+        if (add_index(out, n, from->items[i * from->count / n], err)) return -1;
+    return 0;
+}
+
+static int fit_head(Experiment *e, Model *head, const Indices *half, const Options *o, const char *name, uint64_t seed, Err *err)
+{
+    HeadExamples data = {0};
+    HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = seed};
+    TrainOptions train;
+    TrainWatch watch;
+    ScorePooling pooling = o->pooling && !strcmp(o->pooling, "mean") ? POOL_MEAN : POOL_LAST;
+    if (head_model_from(head, &e->model, o->layers, pooling, o->head_tokens, seed, err) || train_options(&train, o, err)) return -1;
+    if (head_examples_from_corpus(&data, &e->train, half->items, half->count, &e->tokenizer, err)) return -1;
+    watch_start(&watch, &e->run, name, o->quiet, err);
+    StepStats total = {0};
+    int status = head_train(head, e->cx, &data, &how, &train, watch_progress, &watch, err);
+    total.loss = watch.loss;
+    if (!status) status = watch_finish(&watch, &total, err);
+    head_examples_free(&data);
+    return status;
+}
+
+static int measure_head(Experiment *e, const Model *head, const Options *o, const char *name, json_t *out, Err *err)
+{
+    Indices chosen;
+    HeadExamples data = {0};
+    HeadAccuracy whole, prefix;
+    int status = thin_out(&chosen, &e->held_out, o->limit, err);
+    if (!status) status = head_examples_from_corpus(&data, &e->test, chosen.items, chosen.count, &e->tokenizer, err);
+    if (!status) status = head_measure(&whole, head, e->cx, &data, err);
+    for (size_t i = 0; !status && i < data.count; i++)
+        if (data.texts[i].length > 30) data.texts[i].length = 30; // as short as what RAFT asks it about
+    if (!status) status = head_measure(&prefix, head, e->cx, &data, err);
+    head_examples_free(&data);
+    mem_free(chosen.items);
+    if (status) return -1;
+    Measure all = metric_rate(whole.correct, whole.count), begun = metric_rate(prefix.correct, prefix.count);
+    json_t *line = json_pack("{s:o,s:o,s:o,s:o,s:I}", "accuracy", json_float(all.mean), "lo", json_float(all.lo), "hi", json_float(all.hi),
+        "accuracy_30_tokens", json_float(begun.mean), "n", (json_int_t)whole.count);
+    if (json_object_set_new(out, name, line)) return err_failed(err, "out of memory");
+    if (!o->quiet) fprintf(stderr, "%-10s right on %.1f %% [%.1f, %.1f] of %zu held-out reviews, %.1f %% after 30 tokens\n", name, 100 * all.mean, 100 * all.lo,
+        100 * all.hi, whole.count, 100 * begun.mean);
+    return 0;
+}
+
+// The gold head is another network (layers, seed) that learned from other reviews: it is asked, never optimised.
+static int make_head(Experiment *e, const char *name, const Indices *half, uint64_t seed, json_t *accuracies, Err *err)
+{
+    Options o;
+    bool reuse;
+    Model head = {0};
+    char *folder = run_path(&e->run, name, err);
+    int status = folder ? stage_begin(e, &o, name, &reuse, err) : -1;
+    if (!status && reuse) status = checkpoint_load(&head, folder, err);
+    else if (!status) status = fit_head(e, &head, half, &o, name, seed, err) || checkpoint_save(folder, &head, &e->tokenizer, err) || stage_end(e, name, err);
+    if (!status) status = measure_head(e, &head, &o, name, accuracies, err);
+    model_free(&head);
+    mem_free(folder);
+    return status ? -1 : 0;
+}
+
+int experiment_train_heads(Experiment *e, Err *err)
+{
+    json_t *accuracies = json_object();
+    Text text = {0};
+    char *path = run_path(&e->run, "heads.json", err);
+    int status = path ? make_head(e, "proxy", &e->half_a, e->options->seed, accuracies, err) : -1;
+    if (!status) status = make_head(e, "gold", &e->half_b, e->options->seed + 1, accuracies, err);
+    if (!status) status = json_write_pretty(&text, accuracies, err) || os_write_file(path, text.data, text.length, err) ? -1 : 0;
+    text_free(&text);
+    json_decref(accuracies);
+    mem_free(path);
+    return status;
+}
+
+// ---- alignment --------------------------------------------------------------------------------------------------------------------
+
+// The first `tokens` tokens of each review that goes on after them.
+static int cut_prompts(PromptList *list, const Experiment *e, const Corpus *corpus, const Indices *from, size_t tokens, Err *err)
+{
+    size_t n = from ? from->count : corpus->count;
+    for (size_t i = 0; i < n; i++) {
+        const CorpusItem *item = corpus->items + (from ? from->items[i] : i);
+        if (prompts_add(list, item->id, item->text, item->length, err)) return -1;
+        Prompt *prompt = list->items + list->count - 1;
+        if (prompt_cut(prompt, &e->tokenizer, tokens, err)) return -1;
+        if (prompt->ids.length < tokens) prompts_drop_last(list);
+    }
+    return list->count ? 0 : err_input(err, "no review is longer than --prompt-tokens %zu", tokens);
+}
+
+static int prepare_alignment(Experiment *e, const Options *o, Err *err)
+{
+    Indices asked, texts;
+    Options evaluate;
+    if (settings_resolve(&evaluate, e->settings, "eval", err)) return -1;
+    if (thin_out(&asked, &e->probe, 2 * o->eval_prompts, err)) return -1; // some are too short
+    int status = cut_prompts(&e->prompts, e, &e->train, NULL, o->prompt_tokens, err) || cut_prompts(&e->eval_prompts, e, &e->test, &asked, o->prompt_tokens, err);
+    mem_free(asked.items);
+    if (status || thin_out(&texts, &e->held_out, evaluate.limit, err)) return -1;
+    status = documents_encode(&e->held_out_documents, &e->test, texts.items, texts.count, &e->tokenizer, e->eos, e->model.config.context, err);
+    mem_free(texts.items);
+    if (status || model_copy(&e->reference, &e->model, err)) return -1;
+    char *proxy = run_path(&e->run, "proxy", err), *gold = proxy ? run_path(&e->run, "gold", err) : NULL;
+    Text proxy_spec = {0}, gold_spec = {0};
+    status = gold ? text_printf(&proxy_spec, err, "head:%s", proxy) || text_printf(&gold_spec, err, "head:%s", gold) : -1;
+    const char *own = proxy_spec.data;
+    if (!status) status = reward_open(&e->rewards, o->reward.count ? o->reward.items : &own, o->reward.count ? o->reward.count : 1,
+        o->gold ? o->gold : gold_spec.data, e->cx, o->timeout, err);
+    text_free(&proxy_spec);
+    text_free(&gold_spec);
+    mem_free(proxy);
+    mem_free(gold);
+    return status ? -1 : 0;
+}
+
+int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
+{
+    Options o;
+    bool reuse;
+    Policy policy = {0};
+    if (stage_begin(e, &o, "align", &reuse, err) || prepare_alignment(e, &o, err)) return -1;
+    PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
+    if (train_options(&how.train, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
+    EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
+        .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
+        .sample = sample_options(&o, &e->model.config), .seed = o.seed};
+    evaluate.sample.samples = 1;
+    Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o.stage_prompts, .samples = o.samples, .rank = rank_options(&o), .seed = o.seed},
+        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .iterations = o.iterations, .quiet = o.quiet, .keep_answers = true,
+        .listener = listener};
+    int status = alignment_run(&alignment, &e->run, err);
+    policy_free(&policy);
+    return status ? -1 : run_record_hash(&e->run, "checkpoint_hash", checkpoint_hash(&e->model), err);
+}
+
+void experiment_close(Experiment *e)
+{
+    run_close(&e->run);
+    reward_close(&e->rewards);
+    documents_free(&e->held_out_documents);
+    prompts_free(&e->prompts);
+    prompts_free(&e->eval_prompts);
+    model_free(&e->reference);
+    model_free(&e->model);
+    tokenizer_free(&e->tokenizer);
+    mem_free(e->half_a.items);
+    mem_free(e->half_b.items);
+    mem_free(e->probe.items);
+    mem_free(e->held_out.items);
+    corpus_free(&e->train);
+    corpus_free(&e->test);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/* experiment.h - the whole story in one run directory: texts, tokenizer, language model, two reward heads, RAFT.
+ *
+ *     Experiment e;
+ *     int status = experiment_open(&e, cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err) ||
+ *         experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) || ...;
+ *     experiment_close(&e);
+ *
+ * Splits (docs/DESIGN.md section 7): training reviews go by a Philox shuffle to half A (proxy head) and half B (gold head);
+ * prompts are the beginnings of training reviews. Of the test reviews the first half of each label, by sorted path, gives the
+ * evaluation prompts, the second half held-out perplexity and head accuracy. Nothing is trained on test reviews.
+ * With --resume a stage is taken from the run directory when it was made there from the same settings and inputs.
+ */
+#ifndef RAFT_COMMANDS_EXPERIMENT_H
+#define RAFT_COMMANDS_EXPERIMENT_H
+
+#include "base/config.h"
+#include "files/candidates.h"
+#include "files/corpus.h"
+#include "reward_head.h"
+#include "study/alignment.h"
+#include "study/documents.h"
+
+typedef struct { uint32_t *items; size_t count; } Indices; // into a corpus
+
+typedef struct {
+    const Settings *settings;
+    const Options *options;
+    const Compute *cx;
+    Run run;
+    uint64_t key;              // of everything that went into the stages so far
+    size_t metrics_from, timing_from; // where the stage under way began in the run's files
+    Corpus train, test;
+    Indices half_a, half_b;    // of train
+    Indices probe, held_out;   // of test
+    Tokenizer tokenizer;
+    int64_t eos;
+    Model model, reference;    // the policy, and p0: where alignment starts
+    PromptList prompts, eval_prompts;
+    Documents held_out_documents;
+    RewardSet rewards;
+} Experiment;
+
+int experiment_open(Experiment *e, const Settings *settings, const Options *options, const Compute *cx, Err *err);
+int experiment_read_texts(Experiment *e, Err *err);      // --corpus: a .grammar file, or a folder with train/ and test/
+int experiment_train_tokenizer(Experiment *e, Err *err); // RUN/tokenizer.json
+int experiment_pretrain(Experiment *e, Err *err);        // RUN/lm
+int experiment_train_heads(Experiment *e, Err *err);     // RUN/proxy, RUN/gold, RUN/heads.json
+int experiment_align(Experiment *e, AlignmentListener listener, Err *err); // RUN/checkpoint, iter_*, samples_before/after.jsonl
+void experiment_close(Experiment *e);
+
+#endif
