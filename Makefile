@@ -25,7 +25,7 @@ OPT_release  := -O3
 OPT_debug    := -O0 -g
 OPT_sanitize := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 STRICT  := -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -ffp-contract=off $(WERROR)
-ALL_C   := $(STRICT) $(OPT_$(strip $(MODE))) -I. -MMD -MP $(CONFIG_CFLAGS) $(CFLAGS)
+ALL_C    = $(STRICT) $(OPT_$(strip $(MODE))) -I. -MMD -MP $(CONFIG_CFLAGS) $(CFLAGS)
 
 ISAS := plain
 FLAGS_plain :=
