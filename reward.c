@@ -5,6 +5,7 @@
  */
 #include "reward.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,20 +77,26 @@ static void close_head(RewardPart *part)
     tokenizer_free(&part->tokenizer);
 }
 
-// ---- lexicon: the mean weight of known words ---------------------------------------------------------------------------------
+// ---- words: letters, digits and bytes of other alphabets, with apostrophes between them ---------------------------------------
 
-static bool word_byte(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '\'' || (unsigned char)c >= 0x80; }
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+static bool word_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (unsigned char)c >= 0x80;
+}
 
-// The next word at or after *at: its start, or NULL; *at moves behind it.
+// The next word at or after *at: its start, or NULL; *at moves behind it. "don't" is one word, "'good'" is good.
 static const char *next_word(const char *text, size_t n, size_t *at, size_t *length)
 {
     while (*at < n && !word_byte(text[*at])) ++*at;
     size_t start = *at;
-    while (*at < n && word_byte(text[*at])) ++*at;
+    while (*at < n && (word_byte(text[*at]) || (text[*at] == '\'' && *at + 1 < n && word_byte(text[*at + 1])))) ++*at;
     *length = *at - start;
     return *length ? text + start : NULL;
 }
+
+// ---- lexicon: the mean weight of known words ---------------------------------------------------------------------------------
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 static int compare_words(const char *a, size_t an, const char *b, size_t bn)
 {
@@ -108,12 +115,15 @@ static int by_word(const void *left, const void *right)
 
 static int add_word(RewardPart *part, size_t *capacity, const char *line, const char *path, size_t number, Err *err)
 {
-    size_t length = strcspn(line, " \t");
+    size_t length = strcspn(line, " \t"), at = 0, word_length;
     char *end;
     double weight = strtod(line + length, &end);
+    bool number_ends = end != line + length;
     end += strspn(end, " \t\r");
-    if (!length || end == line + length || *end || !(fabs(weight) <= 1e6))
+    if (!length || !number_ends || *end || !(fabs(weight) <= 1e6))
         return err_input(err, "%s:%zu: expected a word and its weight, found \"%.40s\"", path, number, line);
+    if (next_word(line, length, &at, &word_length) != line || word_length != length)
+        return err_input(err, "%s:%zu: \"%.*s\" is no single word, so no text could hold it", path, number, (int)(length < 40 ? length : 40), line);
     if (part->word_count == *capacity) {
         size_t grown_to = *capacity ? 2 * *capacity : 256;
         LexiconWord *grown = mem_resize(err, part->words, part->word_count, grown_to, sizeof *grown);
@@ -132,6 +142,7 @@ static int open_lexicon(RewardPart *part, const char *path, Err *err)
     Text file = {0};
     size_t capacity = 0, number = 0;
     int status = os_read_file(&file, path, err);
+    if (!status && file.length && strlen(file.data) != file.length) status = err_input(err, "%s: is no text (a NUL byte at %zu)", path, strlen(file.data));
     for (char *line = file.data, *next; !status && line && *line; line = next) {
         size_t n = strcspn(line, "\n");
         next = line + n + (line[n] == '\n');
@@ -157,7 +168,9 @@ static int score_lexicon(RewardPart *part, const RewardInput *inputs, size_t n, 
         for (const char *word; (word = next_word(inputs[i].text, inputs[i].text_length, &at, &length));) {
             LexiconWord key = {.word = (char *)word, .length = length};
             const LexiconWord *hit = bsearch(&key, part->words, part->word_count, sizeof key, by_word);
-            if (hit) sum += hit->weight, found++;
+            if (!hit) continue;
+            sum += hit->weight;
+            found++;
         }
         out[i] = found ? (float)(sum / (double)found) : 0.0f;
     }
@@ -205,7 +218,8 @@ static int parse_reply(const char *line, size_t n, float *value)
     json_t *reply = json_loadb(line, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
     const json_t *number = json_is_object(reply) ? json_object_get(reply, "reward") : reply;
     bool usable = json_is_number(number);
-    if (usable) *value = (float)json_number_value(number);
+    double given = usable ? json_number_value(number) : 0;
+    *value = fabs(given) <= FLT_MAX ? (float)given : INFINITY; // no conversion of what a float cannot hold
     json_decref(reply);
     return usable ? 0 : -1;
 }
@@ -226,7 +240,7 @@ static int score_command(RewardPart *part, const RewardInput *inputs, size_t n, 
     for (size_t i = 0; !status && i < n; i++) {
         size_t length = strcspn(line, "\n");
         if (parse_reply(line, length, out + i))
-            status = err_failed(err, "reward program \"%s\", sample %zu: expected a line with \"reward\", found \"%.*s\"", part->name, i,
+            status = err_failed(err, "reward program \"%s\", sample %zu: expected a line with a number or {\"reward\": number}, found \"%.*s\"", part->name, i,
                 (int)(length < 80 ? length : 80), line);
         line += length + (line[length] == '\n');
     }
@@ -266,8 +280,8 @@ static RewardPart *part_open(const char *spec, const Compute *cx, double timeout
     if (colon && star && star < colon) {
         char *end;
         weight = strtod(spec, &end);
-        if (end != star || !(fabs(weight) <= 1e6)) {
-            err_input(err, "reward \"%s\": the weight before '*' is not a number", spec);
+        if (end != star || star == spec || !(fabs(weight) <= 1e6)) {
+            err_input(err, "reward \"%s\": the weight before '*' must be a number from -1000000 to 1000000", spec);
             return NULL;
         }
         kind = star + 1;
@@ -278,12 +292,22 @@ static RewardPart *part_open(const char *spec, const Compute *cx, double timeout
     for (size_t i = 0; part->name && colon && i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].name) == (size_t)(colon - kind) && !strncmp(kinds[i].name, kind, (size_t)(colon - kind))) part->kind = kinds + i;
     int status = part->name ? 0 : -1;
-    if (!status && !part->kind)
+    if (!status && (!part->kind || !colon[1]))
         status = err_input(err, "reward \"%s\": expected head:DIR, lexicon:FILE, length:N or command:PROGRAM, perhaps after WEIGHT*", spec);
     if (!status) status = part->kind->open(part, colon + 1, err);
     if (!status) return part;
     part_close(part);
     return NULL;
+}
+
+// A sum of finite values may still be out of a float's range.
+static int check_finite(const char *name, const RewardInput *inputs, const float *values, size_t n, Err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return err_failed(err, "reward %s, sample %zu (\"%.*s\"): the reward is %s", name, i,
+                (int)(inputs[i].text_length < 60 ? inputs[i].text_length : 60), inputs[i].text, isnan(values[i]) ? "NaN" : "infinite");
+    return 0;
 }
 
 int reward_open(RewardSet *set, const char *const *specs, size_t count, const char *gold, const Compute *cx, double timeout_s, Err *err)
@@ -315,11 +339,7 @@ bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, 
 
 static int score_part(RewardPart *part, const RewardInput *inputs, size_t n, float *out, Err *err)
 {
-    if (part->kind->score(part, inputs, n, out, err)) return -1;
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(out[i]))
-            return err_failed(err, "reward %s, sample %zu (\"%.60s\"): the reward is %s", part->name, i, inputs[i].text, isnan(out[i]) ? "NaN" : "infinite");
-    return 0;
+    return part->kind->score(part, inputs, n, out, err) ? -1 : check_finite(part->name, inputs, out, n, err);
 }
 
 int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, float *gold, Err *err)
@@ -334,6 +354,7 @@ int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *tot
             if (parts) parts[p][i] = values[i];
         }
     }
+    if (!status) status = check_finite("(the sum)", inputs, total, n, err);
     if (!status && n && gold && set->gold) status = score_part(set->gold, inputs, n, gold, err);
     mem_free(values);
     return status;

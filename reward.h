@@ -8,6 +8,7 @@
  *     reward_close(&rewards);
  *
  * A spec is [WEIGHT*]KIND:ARGUMENT. Every reward sees the text of prompt + response, in `align` exactly as through files.
+ * A word is a run of ASCII letters, digits and bytes above 127, with apostrophes only inside; ASCII case does not matter.
  *   head:DIR         the logit of a LlamaForSequenceClassification checkpoint with its own tokenizer (> 0: positive)
  *   lexicon:FILE     lines "word<TAB or space>weight": the mean weight of the response's words found in it (0 when none)
  *   length:N         -|words of the response - N| / N

@@ -6,7 +6,7 @@
  */
 #include "reward_head.h"
 
-#include <string.h>
+#include <assert.h>
 
 #include "files/jsonl.h"
 #include "kernels/philox.h"
@@ -27,7 +27,7 @@ int head_examples_from_corpus(HeadExamples *data, const Corpus *corpus, const ui
     TextView *views = mem_new(err, n, sizeof *views);
     int status = views ? examples_reserve(data, n, err) : -1;
     for (size_t i = 0; !status && i < n; i++) {
-        const CorpusItem *item = corpus->items + order[i];
+        const CorpusItem *item = corpus->items + (order ? order[i] : i);
         if (item->label == LABEL_NONE) status = err_input(err, "%s: has no label (expected positive or negative)", item->id);
         if (!status && !item->length) status = err_input(err, "%s: is empty: a reward head has nothing to read", item->id);
         views[i] = (TextView){item->text, item->length};
@@ -51,8 +51,8 @@ static int add_joined(HeadExamples *data, size_t *capacity, const char *prompt, 
     }
     Text text = {0};
     int status = text_puts(&text, err, prompt) || text_puts(&text, err, answer) ? -1 : 0;
-    if (!status) status = tokenizer_encode(tk, &data->texts[data->count], text.data, text.length, err);
-    if (!status && data->texts[data->count++].length == 0) status = err_input(err, "%s: an answer is empty", where);
+    if (!status && tokenizer_encode(tk, &data->texts[data->count], text.data, text.length, err)) status = err_prefix(err, "%s", where);
+    if (!status && data->texts[data->count++].length == 0) status = err_input(err, "%s: prompt and answer are empty", where);
     text_free(&text);
     return status;
 }
@@ -92,11 +92,11 @@ void head_examples_free(HeadExamples *data)
 
 // ---- training -----------------------------------------------------------------------------------------------------------------
 
-// What is read of text `i` in this epoch. Both texts of a pair are cut by the same draw.
-static Example choose_piece(const HeadExamples *data, size_t i, const HeadOptions *how, uint32_t epoch)
+// What is read of text `i` in this epoch, at most `room` tokens. Both texts of a pair are cut by the same draw.
+static Example choose_piece(const HeadExamples *data, size_t i, const HeadOptions *how, size_t room, uint32_t epoch)
 {
     const TokenList *text = data->texts + i;
-    size_t n = text->length, most = n < how->max_tokens ? n : how->max_tokens, start = 0, length = most;
+    size_t n = text->length, most = n < room ? n : room, start = 0, length = most;
     uint32_t w[4];
     philox_draw(w, how->seed, (PhiloxCounter){.c0 = (uint32_t)(data->pairs ? i / 2 : i), .c3 = philox_stream(STREAM_PREFIX, epoch)});
     if (philox_uniform(w[0]) < (float)how->prefix_share) {
@@ -110,7 +110,9 @@ int head_train(Model *model, const Compute *cx, const HeadExamples *data, const 
     TrainProgress progress, void *self, Err *err)
 {
     TrainOptions options = *train;
+    size_t context = model->config.context, room = how->max_tokens && how->max_tokens < context ? how->max_tokens : context;
     size_t unit = data->pairs ? 2 : 1, batch = options.batch / unit ? options.batch / unit : 1;
+    assert(model->config.head == HEAD_SCORE && data->count <= UINT32_MAX);
     options.loss = data->pairs ? LOSS_PAIRS : LOSS_LOGISTIC;
     options.epochs = 1; // a pass at a time: the pieces are drawn anew for each
     if (!options.steps) options.steps = train->epochs * ((data->count / unit + batch - 1) / batch);
@@ -119,9 +121,9 @@ int head_train(Model *model, const Compute *cx, const HeadExamples *data, const 
     if (!examples) return -1;
     int status = trainer_init(&trainer, model, cx, &options, err);
     if (!status) {
-        for (uint32_t epoch = 0; !status && epoch < train->epochs; epoch++) {
+        for (uint32_t epoch = 0; !status && epoch < train->epochs && trainer.step < options.steps; epoch++) {
             StepStats total;
-            for (size_t i = 0; i < data->count; i++) examples[i] = choose_piece(data, i, how, epoch);
+            for (size_t i = 0; i < data->count; i++) examples[i] = choose_piece(data, i, how, room, epoch);
             status = train_run(&trainer, examples, data->count, how->seed, epoch, progress, self, &total, err);
         }
         trainer_free(&trainer);

@@ -18,6 +18,7 @@
 #include "train.h"
 
 typedef struct { TokenList *texts; float *labels; size_t count; bool pairs; } HeadExamples; // pairs: 2i chosen, 2i+1 rejected
+// order: n indices into the corpus, or NULL for its first n texts.
 int head_examples_from_corpus(HeadExamples *data, const Corpus *corpus, const uint32_t *order, size_t n, const Tokenizer *tk, Err *err);
 int head_examples_from_pairs(HeadExamples *data, const char *path, const Tokenizer *tk, Err *err); // JSONL: prompt, chosen, rejected
 void head_examples_free(HeadExamples *data);
@@ -25,7 +26,7 @@ void head_examples_free(HeadExamples *data);
 typedef struct {
     double prefix_share;   // share of the examples read as a prefix of random length (STREAM_PREFIX)
     size_t prefix_least;   // its least length, tokens
-    size_t max_tokens;     // a longer text gives one window of this many tokens, at a random place, each epoch
+    size_t max_tokens;     // a longer text gives one window of this many tokens, at a random place, each epoch; 0: the context, which is its limit
     uint64_t seed;
 } HeadOptions;
 // Trains in place; train->epochs passes, each with new prefixes. The loss is the running mean reported to progress.
