@@ -28,7 +28,7 @@ typedef struct {
 } Command;
 
 extern const Command command_align, command_collect, command_demo, command_eval, command_finetune, command_generate, command_info,
-    command_pretrain, command_rank, command_reward, command_sft, command_tokenizer, command_trace;
+    command_pretrain, command_rank, command_report, command_reward, command_sft, command_tokenizer, command_trace;
 extern const Command *const command_table[]; // NULL-terminated, in the order of `raft help`
 
 #endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+/* html.c - HTML into a growing text. Start reading at html_text: the one gate for what came from outside. */
+#include "study/html.h"
+
+#include "files/unicode.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void html_puts(Html *out, const char *markup) { text_puts(&out->text, out->err, markup); }
+
+void html_printf(Html *out, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= sizeof text) {
+        out->text.failed = true;
+        err_failed(out->err, "a piece of HTML is longer than %zu bytes", sizeof text);
+        return;
+    }
+    html_puts(out, text);
+}
+
+// What a document may not hold: NUL and surrogates never get here; C1 controls and noncharacters do.
+static bool is_refused(uint32_t c)
+{
+    return (c >= 0x7F && c <= 0x9F) || (c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE;
+}
+
+static size_t escape(char out[8], uint32_t c)
+{
+    const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : c == '\'' ? "&#39;" : NULL;
+    if (entity) return strlen(memcpy(out, entity, strlen(entity) + 1));
+    if (c < 0x20 && c != '\t' && c != '\n') return utf8_encode(out, 0x2400 + c);
+    if (c == 0x7F) return utf8_encode(out, 0x2421);
+    return utf8_encode(out, is_refused(c) ? 0xFFFD : c);
+}
+
+void html_text(Html *out, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n && !out->text.failed;) {
+        uint32_t c;
+        bool valid;
+        char piece[8];
+        i += utf8_decode(&c, &valid, bytes + i, n - i);
+        text_add(&out->text, out->err, piece, escape(piece, c));
+    }
+}
+
+void html_string(Html *out, const char *string) { html_text(out, string, strlen(string)); }
+
+// snprintf's decimal point is the locale's and may be several bytes.
+static size_t digits_of(char digits[64], const char *format, int decimals, double value)
+{
+    char raw[400];
+    size_t used = 0;
+    bool point = false;
+    snprintf(raw, sizeof raw, format, decimals, value);
+    for (const char *at = raw; *at && used < 63; at++) {
+        bool part = (*at >= '0' && *at <= '9') || *at == '-' || *at == '+' || *at == 'e';
+        if (!part && point) continue;
+        if (!part) point = true;
+        digits[used++] = part ? *at : '.';
+    }
+    digits[used] = '\0';
+    return used;
+}
+
+void html_number(Html *out, double value, int decimals)
+{
+    char digits[64];
+    bool large = value > 1e9 || value < -1e9;
+    digits_of(digits, large ? "%.*g" : "%.*f", large ? 4 : decimals, value);
+    const char *at = digits;
+    bool zero = !strpbrk(digits, "123456789"); // "-0.00" is zero to a reader
+    if (*at == '-' && at++ && !zero) html_puts(out, "\xE2\x88\x92");
+    size_t whole = strspn(at, "0123456789"), n = strlen(at);
+    for (size_t i = 0; i < n; i++) {
+        if (i && i < whole && (whole - i) % 3 == 0) html_puts(out, ",");
+        text_add(&out->text, out->err, at + i, 1);
+    }
+}
+
+void html_coordinate(Html *out, double value)
+{
+    char digits[64];
+    size_t n = digits_of(digits, "%.*f", 2, value);
+    while (n && digits[n - 1] == '0') n--;
+    if (n && digits[n - 1] == '.') n--;
+    digits[n] = '\0';
+    html_puts(out, !strcmp(digits, "-0") || !n ? "0" : digits);
+}
