@@ -71,7 +71,7 @@ use_folder() {
     for root in "${folder:-/}" "$folder/aclImdb"; do
         if has_reviews "$root"; then printf '%s\n' "$root"; exit 0; fi
     done
-    die 2 "$1: no reviews in $(lacks "$folder") (expected train/pos, train/neg, test/pos and test/neg with .txt files, as in aclImdb)"
+    die 2 "$1: no reviews in $(lacks "$folder") (expected train/pos, train/neg, test/pos, test/neg with .txt files)"
 }
 
 # The target of a finished unpacking: print it, or refuse what somebody else put there.

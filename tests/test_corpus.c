@@ -110,7 +110,8 @@ static void folder_of_texts_has_no_labels(void **state)
 static void json_lines_give_text_label_and_id(void **state)
 {
     Fixture *f = *state;
-    put(f, "in.jsonl", "{\"text\":\"a\",\"label\":1}\n\n{\"text\":\"b\",\"label\":\"neg\",\"id\":\"mine\"}\n{\"text\":\"c\\u00e9\",\"label\":null}\n"
+    put(f, "in.jsonl", "{\"text\":\"a\",\"label\":1}\n\n{\"text\":\"b\",\"label\":\"neg\",\"id\":\"mine\"}\n"
+        "{\"text\":\"c\\u00e9\",\"label\":null}\n"
         "{\"text\":\"d\",\"label\":0}\n{\"text\":\"e\",\"label\":\"pos\"}");
     assert_ok(read_path(f, "in.jsonl"), &f->err);
     assert_int_equal(f->corpus.count, 5);
@@ -157,8 +158,9 @@ static void hash_tells_ids_labels_texts_and_their_boundaries_apart(void **state)
 {
     (void)state;
     uint64_t hashes[] = {
-        hash_of("a", "xy", LABEL_NONE, "z"), hash_of("a", "x", LABEL_NONE, "yz"), hash_of("ax", "y", LABEL_NONE, "z"), hash_of("a", "xyz", LABEL_NONE, ""),
-        hash_of("a", "xyz", LABEL_NONE, NULL), hash_of("a", "xyz", LABEL_POSITIVE, NULL), hash_of("a", "xyz", LABEL_NEGATIVE, NULL),
+        hash_of("a", "xy", LABEL_NONE, "z"), hash_of("a", "x", LABEL_NONE, "yz"), hash_of("ax", "y", LABEL_NONE, "z"),
+        hash_of("a", "xyz", LABEL_NONE, ""), hash_of("a", "xyz", LABEL_NONE, NULL), hash_of("a", "xyz", LABEL_POSITIVE, NULL),
+        hash_of("a", "xyz", LABEL_NEGATIVE, NULL),
         hash_of("b", "xyz", LABEL_NEGATIVE, NULL),
     };
     for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++)

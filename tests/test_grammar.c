@@ -64,7 +64,8 @@ static void assert_share(const Corpus *corpus, const char *word, double want)
     size_t found = 0;
     for (size_t i = 0; i < corpus->count; i++) found += holds(&corpus->items[i], word);
     double share = (double)found / (double)corpus->count;
-    if (share < want - 0.03 || share > want + 0.03) fail_msg("\"%s\" in %.3f of the texts, %.3f were expected", word, share, want);
+    if (share < want - 0.03 || share > want + 0.03) fail_msg("\"%s\" in %.3f of the texts, %.3f were expected", word,
+        share, want);
 }
 
 // Six digits, so that texts differ.
@@ -82,27 +83,32 @@ static void labels_choose_and_moods_turn_them(void **state)
 static void spaces_capitals_and_articles_come_right(void **state)
 {
     (void)state;
-    assert_reviews("review:\n   <a>  old film , ( and ) <a> dull one .  it is <a> <x> . yes ... no ? \"so\" it <a>  \nx:\n  [neg] insult\n  [pos] joy\n",
-        "An old film, and a dull one. It is an insult. Yes... no? \"So\" it a", "An old film, and a dull one. It is a joy. Yes... no? \"So\" it a");
+    assert_reviews("review:\n   <a>  old film , ( and ) <a> dull one .  it is <a> <x> . yes ... no ? \"so\" it <a>  \n"
+        "x:\n  [neg] insult\n  [pos] joy\n",
+        "An old film, and a dull one. It is an insult. Yes... no? \"So\" it a",
+        "An old film, and a dull one. It is a joy. Yes... no? \"So\" it a");
 }
 
 static void escapes_comments_and_line_ends_are_understood(void **state)
 {
     (void)state;
-    assert_reviews("# comment\r\n\r\nreview:\r\n  # another\r\n  one \\n  two\\(\\)\\<\\>\\{\\}\\|\\[\\]\\\\ \\# ([neg] n|[pos] p)\r\n",
+    assert_reviews("# comment\r\n\r\nreview:\r\n  # another\r\n"
+        "  one \\n  two\\(\\)\\<\\>\\{\\}\\|\\[\\]\\\\ \\# ([neg] n|[pos] p)\r\n",
         "One\nTwo()<>{}|[]\\ # n", "One\nTwo()<>{}|[]\\ # p");
 }
 
 static void accented_letters_are_no_sentence_ends(void **state)
 {
     (void)state;
-    assert_reviews("review:\n  caf\xC3\xA9 ([neg] n|[pos] p). \xC3\xA9t\xC3\xA9 a\n", "Caf\xC3\xA9 n. \xC3\xA9t\xC3\xA9 a", "Caf\xC3\xA9 p. \xC3\xA9t\xC3\xA9 a");
+    assert_reviews("review:\n  caf\xC3\xA9 ([neg] n|[pos] p). \xC3\xA9t\xC3\xA9 a\n", "Caf\xC3\xA9 n. \xC3\xA9t\xC3\xA9 a",
+        "Caf\xC3\xA9 p. \xC3\xA9t\xC3\xA9 a");
 }
 
 static void weights_set_how_often(void **state)
 {
     (void)state;
-    Corpus corpus = draw("review:\n  <number> {maybe} ([3] often|seldom) (one|two|three) <line> {[3] mostly|x}\nline:\n  [2] left | [6] mid\n  right\n" NUMBER, 5000, 3);
+    Corpus corpus = draw("review:\n  <number> {maybe} ([3] often|seldom) (one|two|three) <line> {[3] mostly|x}\n"
+        "line:\n  [2] left | [6] mid\n  right\n" NUMBER, 5000, 3);
     assert_share(&corpus, "maybe", 0.5);
     assert_share(&corpus, "often", 0.75);
     assert_share(&corpus, "two", 1.0 / 3);
@@ -132,7 +138,8 @@ static void dollar_rules_are_drawn_once_a_text_and_can_be_asked(void **state)
                          "after:\n  plain\n  [1000000 $genre~comedy,love] funny\n  [1000000 $genre~drama] sad\n" NUMBER, 3000, 3);
     for (size_t i = 0; i < corpus.count; i++) {
         const CorpusItem *item = &corpus.items[i];
-        assert_true(holds(item, "sad drama drama") || holds(item, "funny comedy comedy") || holds(item, "funny love story love story") || holds(item, "plain"));
+        assert_true(holds(item, "sad drama drama") || holds(item, "funny comedy comedy") ||
+            holds(item, "funny love story love story") || holds(item, "plain"));
     }
     assert_share(&corpus, "drama", 1.0 / 3);
     assert_share(&corpus, "plain", 0);
@@ -142,7 +149,8 @@ static void dollar_rules_are_drawn_once_a_text_and_can_be_asked(void **state)
 static void marked_alternatives_come_once_a_text(void **state)
 {
     (void)state;
-    Corpus corpus = draw("review:\n  <number> <x> <x> <y>\nx:\n  [1000000 #m] one\n  two\ny:\n  [1000000 #m] three\n  [1000000 #n] four\n  five\n" NUMBER, 100, 3);
+    Corpus corpus = draw("review:\n  <number> <x> <x> <y>\nx:\n  [1000000 #m] one\n  two\n"
+        "y:\n  [1000000 #m] three\n  [1000000 #n] four\n  five\n" NUMBER, 100, 3);
     for (size_t i = 0; i < corpus.count; i++) assert_true(holds(&corpus.items[i], " one two four"));
     corpus_free(&corpus);
 }
@@ -151,7 +159,8 @@ static void recursion_takes_the_shortest_way_out_when_deep(void **state)
 {
     (void)state;
     assert_reviews("review:\n  <x>\nx:\n  [1000000] y<x>\n  ([neg] n|[pos] p)\n",
-        "Yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyn", "Yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyp");
+        "Yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyn",
+        "Yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyp");
 }
 
 // ---- faults ----------------------------------------------------------------------------------------------------------------
@@ -189,8 +198,8 @@ static void faults_name_file_and_line(void **state)
         {"review:\n  [$genre~x] y\n", ":2: unknown rule \"$genre~x\" in a tag"},
         {"$g:\n  x\nreview:\n  [$g] y\n", ":4: bad condition \"$g\""},
         {"$g:\n  x\nreview:\n  [$g~] y\n", ":4: bad condition \"$g~\""},
-        {"review:\n  <x>\nx:\n  [neg] bad\n", ":3: rule \"x\" has no alternative without condition or mark for a positive review"},
-        {"review:\n  <x+>\nx:\n  [neg] bad\n", ":3: rule \"x\" has no alternative without condition or mark for a positive review"},
+        {"review:\n  <x>\nx:\n  [neg] bad\n", ":3: rule \"x\" has no alternative without condition or mark for a positive"},
+        {"review:\n  <x+>\nx:\n  [neg] bad\n", ":3: rule \"x\" has no alternative without condition or mark for a positive"},
         {"review:\n  x ([pos] y)\n", ":2: rule \"(...)\" has no alternative without condition or mark for a negative review"},
         {"review:\n  [#m] x\n", ":1: rule \"review\" has no alternative without"},
         {"review:\n  a\n  <x>\nx:\n  b <y>\ny:\n  <x> | <y>\n", ":4: rule \"x\" never ends"},
@@ -228,7 +237,8 @@ static void hostile_nesting_is_refused(void **state)
 
 static void growth_without_bound_is_an_error(void **state)
 {
-    static const char *const cases[] = {"review:\n  x\n  [1000000] <review> <review> <review>\n", "review:\n  ()\n  [1000000] <review><review><review>\n"};
+    static const char *const cases[] = {"review:\n  x\n  [1000000] <review> <review> <review>\n",
+        "review:\n  ()\n  [1000000] <review><review><review>\n"};
     (void)state;
     for (int i = 0; i < 2; i++) {
         Err err = {0};
@@ -261,7 +271,8 @@ static void missing_file_is_named(void **state)
 static void draws_follow_the_published_counters(void **state)
 {
     (void)state;
-    Corpus corpus = draw("review:\n  1<x><x><x><x><x><x><x><x><x><x><x><x>\nx:\n  a|b|c|d|e|f|g|h\n", 3, UINT64_C(0x123456789ABCDEF));
+    Corpus corpus = draw("review:\n  1<x><x><x><x><x><x><x><x><x><x><x><x>\nx:\n  a|b|c|d|e|f|g|h\n", 3,
+        UINT64_C(0x123456789ABCDEF));
     assert_string_equal(corpus.items[0].text, "1fabcahbbhbdb");
     assert_string_equal(corpus.items[1].text, "1dcebdfedadfe");
     assert_string_equal(corpus.items[2].text, "1edecadgdaeda");
@@ -294,7 +305,8 @@ static void repeated_texts_are_drawn_again_and_their_lack_is_an_error(void **sta
     corpus_free(&corpus);
     Err err = {0};
     Grammar *grammar = load(source, &err);
-    assert_input_error(grammar_corpus(&corpus, grammar, 11, 1, &err), &err, "test.grammar: too few different reviews: for number 11");
+    assert_input_error(grammar_corpus(&corpus, grammar, 11, 1, &err), &err,
+        "test.grammar: too few different reviews: for number 11");
     grammar_free(grammar);
     corpus_free(&corpus);
 }
@@ -335,7 +347,8 @@ static void built_in_reviews_are_distinct_and_of_the_promised_length(void **stat
 
 static void built_in_reviews_are_clean_sentences(void **state)
 {
-    static const char *const never[] = {"  ", " .", " ,", "..", ",,", ".,", "<", ">", "{", "}", "|", "[", "]", "\x01", " a a", " a e", " a i", " a o", " an b", " an t", "! ,", "the the "};
+    static const char *const never[] = {"  ", " .", " ,", "..", ",,", ".,", "<", ">", "{", "}", "|", "[", "]", "\x01", " a a",
+        " a e", " a i", " a o", " an b", " an t", "! ,", "the the "};
     (void)state;
     Corpus corpus = draw(NULL, 4000, 2);
     for (size_t i = 0; i < corpus.count; i++) {
@@ -344,7 +357,8 @@ static void built_in_reviews_are_clean_sentences(void **state)
         assert_true(strchr(".!", item->text[item->length - 1]));
         for (size_t k = 0; k < sizeof never / sizeof *never; k++)
             if (holds(item, never[k])) fail_msg("\"%s\" in: %s", never[k], item->text);
-        for (const char *p = item->text; p[0] && p[1] && p[2]; p++) assert_false(strchr(".!?", p[0]) && p[1] == ' ' && islower((unsigned char)p[2]));
+        for (const char *p = item->text; p[0] && p[1] && p[2]; p++)
+            assert_false(strchr(".!?", p[0]) && p[1] == ' ' && islower((unsigned char)p[2]));
     }
     corpus_free(&corpus);
 }
@@ -352,7 +366,8 @@ static void built_in_reviews_are_clean_sentences(void **state)
 // Its first words serve as prompts: they must not give the verdict away.
 static void built_in_openings_are_neutral(void **state)
 {
-    static const char *const telling[] = {" not ", " never ", " bad ", " good ", " great ", " excellent ", " terrible ", " weak ", " boring ", " enjoyed ", " hated "};
+    static const char *const telling[] = {" not ", " never ", " bad ", " good ", " great ", " excellent ", " terrible ",
+        " weak ", " boring ", " enjoyed ", " hated "};
     (void)state;
     Corpus corpus = draw(NULL, 4000, 2);
     for (size_t i = 0; i < corpus.count; i++) {
