@@ -35,7 +35,7 @@ static unsigned class_at(const char *s, const char *end, size_t *length)
     uint32_t character;
     bool valid;
     *length = utf8_decode(&character, &valid, s, (size_t)(end - s));
-    return valid ? unicode_class(character) : UNICODE_OTHER;
+    return unicode_class(character); // U+FFFD, which stands for what is invalid, is of class other
 }
 
 // Where the characters of class c, from s on, end.
@@ -239,7 +239,10 @@ static size_t merge_long(const TokenizerTables *t, uint32_t *ids, size_t n, Err 
     piece.prev = piece.next ? mem_new(err, n, sizeof *piece.prev) : NULL;
     piece.heap.entries = piece.prev ? mem_new(err, n, 3 * sizeof(uint64_t)) : NULL; // every merge adds two pairs at most
     if (piece.heap.entries) {
-        for (size_t i = 0; i < n; i++) piece.next[i] = i + 1 < n ? (uint32_t)i + 1 : NO_ID, piece.prev[i] = i ? (uint32_t)i - 1 : NO_ID;
+        for (size_t i = 0; i < n; i++) {
+            piece.next[i] = i + 1 < n ? (uint32_t)i + 1 : NO_ID;
+            piece.prev[i] = i ? (uint32_t)i - 1 : NO_ID;
+        }
         for (size_t i = 0; i < n; i++) push_pair(&piece, (uint32_t)i);
         merge_from_heap(&piece);
         for (size_t i = 0; i < n; i++)
@@ -282,7 +285,8 @@ static size_t merge_piece(const TokenizerTables *t, uint32_t *out, const char *b
 }
 
 // Writes the ids of one piece to out[0..length); `readable` bytes may be read. Returns how many, 0 on error.
-static size_t encode_piece(const TokenizerTables *t, CacheSlot *cache, uint32_t *out, const char *bytes, size_t length, size_t readable, Err *err)
+static size_t encode_piece(const TokenizerTables *t, CacheSlot *cache, uint32_t *out, const char *bytes, size_t length,
+    size_t readable, Err *err)
 {
     if (length > KEY_BYTES) return merge_piece(t, out, bytes, length, err);
     PieceKey key = piece_key(bytes, length, readable);
@@ -307,7 +311,8 @@ static int reserve_ids(TokenList *list, size_t extra, Err *err)
 {
     size_t need;
     if (list->capacity - list->length >= extra) return 0;
-    if (!size_add(list->length, extra, &need) || !size_add(need, need / 2 + 64, &need)) return err_failed(err, "out of memory: too many tokens");
+    if (!size_add(list->length, extra, &need) || !size_add(need, need / 2 + 64, &need))
+        return err_failed(err, "out of memory: too many tokens");
     uint32_t *grown = mem_resize(err, list->ids, list->length, need, sizeof *grown);
     if (!grown) return -1;
     list->ids = grown;
@@ -332,12 +337,14 @@ static int encode_text(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, co
     return 0;
 failed:
     ids->length = before;
-    return err_prefix(err, "bytes %zu to %zu of the text", (size_t)(piece.bytes - text), (size_t)(piece.bytes - text) + piece.length);
+    size_t offset = (size_t)(piece.bytes - text);
+    return err_prefix(err, "bytes %zu to %zu of the text", offset, offset + piece.length);
 }
 
 int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err)
 {
-    CacheSlot *cache = length >= LONG_TEXT ? mem_new(NULL, CACHE_SLOTS, sizeof *cache) : NULL; // a help, not a need
+    CacheSlot *cache = NULL; // it pays for itself in long texts only
+    if (length >= LONG_TEXT && !(cache = mem_new(err, CACHE_SLOTS, sizeof *cache))) return -1;
     int status = encode_text(tk, cache, ids, text, length, err);
     mem_free(cache);
     return status;
@@ -350,13 +357,14 @@ int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *
 #pragma omp parallel
 #endif
     {
-        CacheSlot *cache = mem_new(NULL, CACHE_SLOTS, sizeof *cache);
+        Err no_cache = {0};
+        CacheSlot *cache = mem_new(&no_cache, CACHE_SLOTS, sizeof *cache);
 #ifdef _OPENMP
 #pragma omp for schedule(dynamic, 8)
 #endif
         for (size_t i = 0; i < count; i++) {
-            Err own = {0};
-            if (!encode_text(tk, cache, &lists[i], texts[i].bytes, texts[i].length, &own)) continue;
+            Err own = no_cache;
+            if (cache && !encode_text(tk, cache, &lists[i], texts[i].bytes, texts[i].length, &own)) continue;
 #ifdef _OPENMP
 #pragma omp critical(tokenizer_error)
 #endif
@@ -375,7 +383,8 @@ int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *
 int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err)
 {
     for (size_t i = 0; i < n; i++)
-        if (ids[i] >= tk->vocab) return err_input(err, "token %zu is %lu, but the vocabulary has %zu", i, (unsigned long)ids[i], tk->vocab);
+        if (ids[i] >= tk->vocab)
+            return err_input(err, "token %zu is %lu, but the vocabulary has %zu", i, (unsigned long)ids[i], tk->vocab);
     for (size_t i = 0; i < n; i++)
         if (text_add(text, err, tk->tokens[ids[i]].bytes, tk->tokens[ids[i]].length)) return -1;
     return text_add(text, err, "", 0); // no tokens: "", not NULL

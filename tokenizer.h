@@ -63,7 +63,8 @@ int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size
 // Encodes count texts on all threads, appending to lists[i] what texts[i] gives. On error (that of the first bad text) the lists
 // hold a part of the answer and are still the caller's to free.
 int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err);
-int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err); // raw bytes; an id >= vocab is an error
+// Appends the tokens' raw bytes, which may cut characters; an id >= vocab is an error.
+int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_t n, Err *err);
 int64_t tokenizer_find(const Tokenizer *tk, const char *token); // id of a special token by its text, -1 when there is none
 uint64_t tokenizer_hash(const Tokenizer *tk); // of everything that decides ids: provenance and "does it fit the model"
 

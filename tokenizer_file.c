@@ -70,17 +70,13 @@ int tables_allocate(Tokenizer *tk, size_t vocab, size_t bytes, size_t merges, Er
     return -1;
 }
 
-// A special token is the symbol of a byte only when the two are spelled alike, and no ordinary token is.
+// A byte that is a special token has no need of a symbol: it never gets into a piece.
 static void fill_byte_ids(const Tokenizer *tk)
 {
     uint32_t *ids = tk->tables->byte_ids;
     for (size_t b = 0; b < 256; b++) ids[b] = NO_ID;
-    for (size_t i = 0; i < tk->vocab; i++) {
-        if (tk->tokens[i].length != 1) continue;
-        unsigned char b = (unsigned char)tk->tokens[i].bytes[0];
-        if (tk->special[i] && (byte_to_letter(b) != b || ids[b] != NO_ID)) continue;
-        ids[b] = (uint32_t)i;
-    }
+    for (size_t i = 0; i < tk->vocab; i++)
+        if (tk->tokens[i].length == 1 && !tk->special[i]) ids[(unsigned char)tk->tokens[i].bytes[0]] = (uint32_t)i;
 }
 
 static int fill_specials(const Tokenizer *tk, Err *err)
@@ -92,7 +88,8 @@ static int fill_specials(const Tokenizer *tk, Err *err)
     for (size_t i = 0; i < tk->vocab; i++) {
         if (!tk->special[i]) continue;
         size_t at = n++;
-        for (; at > 0 && tk->tokens[t->special_ids[at - 1]].length < tk->tokens[i].length; at--) t->special_ids[at] = t->special_ids[at - 1];
+        for (; at > 0 && tk->tokens[t->special_ids[at - 1]].length < tk->tokens[i].length; at--)
+            t->special_ids[at] = t->special_ids[at - 1];
         t->special_ids[at] = (uint32_t)i;
         t->special_first[(unsigned char)tk->tokens[i].bytes[0]] = true;
     }
@@ -127,7 +124,7 @@ static int fill_whole(const Tokenizer *tk, Err *err)
         size_t n = 0;
         if (tk->special[i] || token->length > KEY_BYTES) continue;
         while (n < token->length && (ids[n] = t->byte_ids[(unsigned char)token->bytes[n]]) != NO_ID) n++;
-        if (n < token->length || merge_ids(t, ids, n, err) != 1 || ids[0] != i) continue;
+        if (n < token->length || merge_ids(t, ids, n, err) != 1) continue;
         PieceKey key = piece_key(token->bytes, token->length, 0);
         size_t at = key_hash(key, token->length) & t->whole_mask;
         while (t->whole[at].length) at = (at + 1) & t->whole_mask;
@@ -178,12 +175,14 @@ static int token_bytes(Text *bytes, const TokenizerParts *parts, size_t i, const
     if (!token.length) return err_input(err, "%s: token %zu is empty", where, i);
     int status = spelled_to_bytes(bytes, token.bytes, token.length, err);
     if (status < 0) return -1;
-    if (!parts->special[i])
-        return !status ? 0 : err_input(err, "%s: token %zu, \"%.*s\", holds a character outside the byte alphabet of GPT-2", where, i,
+    if (!parts->special[i] && status)
+        return err_input(err, "%s: token %zu, \"%.*s\", holds a character outside the byte alphabet of GPT-2", where, i,
             (int)token.length, token.bytes);
+    if (!parts->special[i]) return 0;
     if (!utf8_is_valid(token.bytes, token.length)) return err_input(err, "%s: special token %zu is not valid UTF-8", where, i);
     if (!status && (bytes->length - before != token.length || memcmp(bytes->data + before, token.bytes, token.length)))
-        return err_input(err, "%s: special token %zu, \"%.*s\", is spelled like a token of other bytes", where, i, (int)token.length, token.bytes);
+        return err_input(err, "%s: special token %zu, \"%.*s\", is spelled like a token of other bytes", where, i,
+            (int)token.length, token.bytes);
     bytes->length = before;
     return text_add(bytes, err, token.bytes, token.length);
 }
@@ -211,11 +210,13 @@ static int copy_tokens(Tokenizer *tk, const TokenizerParts *parts, const char *w
     return status;
 }
 
-static int merge_part(uint32_t *id, const SpellingMap *map, TextView spelling, size_t rank, const char *what, const char *where, Err *err)
+static int merge_part(uint32_t *id, const SpellingMap *map, TextView spelling, size_t rank, const char *what, const char *where,
+    Err *err)
 {
     *id = *spelling_slot(map, spelling) - 1;
     if (*id != NO_ID) return 0;
-    return err_input(err, "%s: merges[%zu]: %s, \"%.*s\", is not in the vocabulary", where, rank, what, (int)spelling.length, spelling.bytes);
+    return err_input(err, "%s: merges[%zu]: %s, \"%.*s\", is not in the vocabulary", where, rank, what,
+        (int)spelling.length, spelling.bytes);
 }
 
 static int copy_merges(Tokenizer *tk, const SpellingMap *map, const TokenizerParts *parts, const char *where, Err *err)
@@ -226,7 +227,8 @@ static int copy_merges(Tokenizer *tk, const SpellingMap *map, const TokenizerPar
         const TokenizerMerge *part = &parts->merges[i];
         Merge *merge = &tk->tables->merges[i];
         both.length = 0;
-        status = text_add(&both, err, part->left.bytes, part->left.length) || text_add(&both, err, part->right.bytes, part->right.length)
+        status = text_add(&both, err, part->left.bytes, part->left.length)
+            || text_add(&both, err, part->right.bytes, part->right.length)
             || merge_part(&merge->left, map, part->left, i, "the left half", where, err)
             || merge_part(&merge->right, map, part->right, i, "the right half", where, err)
             || merge_part(&merge->id, map, (TextView){both.data, both.length}, i, "the whole", where, err) ? -1 : 0;
@@ -240,9 +242,9 @@ int tokenizer_build(Tokenizer *tk, const TokenizerParts *parts, const char *wher
     SpellingMap map = {0};
     *tk = (Tokenizer){0};
     if (!parts->vocab || parts->vocab >= NO_ID || parts->merge_count >= NO_ID)
-        return err_input(err, "%s: %zu tokens and %zu merges: expected 1 to 4294967294 tokens", where, parts->vocab, parts->merge_count);
-    int status = map_spellings(&map, parts, where, err) || copy_tokens(tk, parts, where, err) || copy_merges(tk, &map, parts, where, err)
-        || tables_fill(tk, where, err) ? -1 : 0;
+        return err_input(err, "%s: %zu tokens, %zu merges: expected 1 to 2^32 - 2 tokens", where, parts->vocab, parts->merge_count);
+    int status = map_spellings(&map, parts, where, err) || copy_tokens(tk, parts, where, err)
+        || copy_merges(tk, &map, parts, where, err) || tables_fill(tk, where, err) ? -1 : 0;
     mem_free(map.slots);
     if (status) tokenizer_free(tk);
     return status;
@@ -264,7 +266,8 @@ static int refuse(const char *path, const char *key, const char *expected, const
 {
     Text text = {0};
     if (found && json_write(&text, found, err)) return -1;
-    err_input(err, "%s: key \"%s\": expected %s, found %.80s%s", path, key, expected, found ? text.data : "nothing", text.length > 80 ? "..." : "");
+    err_input(err, "%s: key \"%s\": expected %s, found %.80s%s", path, key, expected, found ? text.data : "nothing",
+        text.length > 80 ? "..." : "");
     text_free(&text);
     return -1;
 }
@@ -274,8 +277,8 @@ static int expect_unset(const json_t *object, const char *prefix, const char *co
 {
     for (; *keys; keys++) {
         const json_t *value = json_object_get(object, *keys);
-        bool unset = !value || json_is_null(value) || json_is_false(value) || (json_is_number(value) && json_number_value(value) == 0)
-            || (json_is_string(value) && !json_string_length(value));
+        bool unset = !value || json_is_null(value) || json_is_false(value)
+            || (json_is_number(value) && json_number_value(value) == 0) || (json_is_string(value) && !json_string_length(value));
         char key[64];
         snprintf(key, sizeof key, "%s%s", prefix, *keys);
         if (!unset) return refuse(path, key, "null (this setting is not supported)", value, err);
@@ -289,41 +292,48 @@ static bool has_type(const json_t *object, const char *type)
     return json_is_string(value) && !strcmp(json_string_value(value), type);
 }
 
+// What splits as tokenizer.c does: ByteLevel with its pattern, and nothing put before the text.
+static bool is_gpt2_split(const json_t *value)
+{
+    const json_t *regex = json_object_get(value, "use_regex");
+    return has_type(value, "ByteLevel") && json_is_false(json_object_get(value, "add_prefix_space"))
+        && (!regex || json_is_true(regex));
+}
+
 static int read_pre_tokenizer(Reading *r, const json_t *document, Err *err)
 {
-    const char *key = "pre_tokenizer";
-    const json_t *value = json_object_get(document, key), *level = value;
-    if (has_type(value, "Sequence")) {
-        const json_t *list = json_object_get(value, "pretokenizers"), *digits = json_array_get(list, 0);
-        r->parts.split_digits = json_array_size(list) == 2;
-        if (r->parts.split_digits && !(has_type(digits, "Digits") && json_is_true(json_object_get(digits, "individual_digits"))))
-            return refuse(r->path, "pre_tokenizer.pretokenizers[0]", "type \"Digits\" with individual_digits true", digits, err);
-        level = json_array_get(list, json_array_size(list) - 1);
-        if (json_array_size(list) < 1 || json_array_size(list) > 2) level = NULL;
-    }
-    const json_t *regex = json_object_get(level, "use_regex");
-    if (!has_type(level, "ByteLevel") || !json_is_false(json_object_get(level, "add_prefix_space")) || (regex && !json_is_true(regex)))
-        return refuse(r->path, key, "type \"ByteLevel\" with add_prefix_space false and use_regex true, alone or in a Sequence after \"Digits\"", value, err);
-    return 0;
+    const json_t *value = json_object_get(document, "pre_tokenizer"), *list = json_object_get(value, "pretokenizers");
+    size_t count = json_array_size(list);
+    bool sequence = has_type(value, "Sequence") && (count == 1 || count == 2);
+    const json_t *split = sequence ? json_array_get(list, count - 1) : value, *digits = json_array_get(list, 0);
+    r->parts.split_digits = sequence && count == 2;
+    if (r->parts.split_digits && !(has_type(digits, "Digits") && json_is_true(json_object_get(digits, "individual_digits"))))
+        return refuse(r->path, "pre_tokenizer.pretokenizers[0]", "type \"Digits\" with individual_digits true", digits, err);
+    if (is_gpt2_split(split)) return 0;
+    return refuse(r->path, "pre_tokenizer", "type \"ByteLevel\" with add_prefix_space false and use_regex true, alone or in a "
+        "Sequence after \"Digits\"", value, err);
 }
 
 static int check_settings(Reading *r, const json_t *document, const json_t *model, Err *err)
 {
     static const char *const outer[] = {"truncation", "padding", "normalizer", NULL};
     // unk_token and fuse_unk matter only for bytes without a token, which are an error here.
-    static const char *const inner[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges", NULL};
+    static const char *const inner[] = {
+        "dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges", NULL};
     const json_t *decoder = json_object_get(document, "decoder"), *post = json_object_get(document, "post_processor");
     if (!has_type(model, "BPE")) return refuse(r->path, "model.type", "\"BPE\"", json_object_get(model, "type"), err);
     if (expect_unset(document, "", outer, r->path, err) || expect_unset(model, "model.", inner, r->path, err)) return -1;
     if (!has_type(decoder, "ByteLevel")) return refuse(r->path, "decoder", "type \"ByteLevel\"", decoder, err);
-    if (post && !json_is_null(post) && !has_type(post, "ByteLevel")) return refuse(r->path, "post_processor", "null or type \"ByteLevel\"", post, err);
+    if (post && !json_is_null(post) && !has_type(post, "ByteLevel"))
+        return refuse(r->path, "post_processor", "null or type \"ByteLevel\"", post, err);
     return read_pre_tokenizer(r, document, err);
 }
 
 static int place_token(Reading *r, const char *text, size_t id, const char *key, Err *err)
 {
     if (id >= r->parts.vocab)
-        return err_input(err, "%s: key \"%s\": \"%s\" has id %zu, but there are %zu tokens: ids must be dense", r->path, key, text, id, r->parts.vocab);
+        return err_input(err, "%s: key \"%s\": \"%s\" has id %zu, but there are %zu tokens: ids must be dense", r->path, key, text,
+            id, r->parts.vocab);
     if (r->tokens[id].bytes)
         return err_input(err, "%s: key \"%s\": \"%s\" and \"%s\" both have id %zu", r->path, key, r->tokens[id].bytes, text, id);
     r->tokens[id] = (TextView){text, strlen(text)};
@@ -355,10 +365,12 @@ static int read_added(Reading *r, const json_t *token, const json_t *vocab, size
         return err_prefix(err, "%s", key);
     const json_t *known = json_object_get(vocab, text);
     if (known && (json_int_t)id != json_integer_value(known))
-        return err_input(err, "%s: key \"%s\": \"%s\" has id %zu here and %" JSON_INTEGER_FORMAT " in model.vocab", r->path, key, text, id, json_integer_value(known));
+        return err_input(err, "%s: key \"%s\": \"%s\" has id %zu here and %" JSON_INTEGER_FORMAT " in model.vocab", r->path, key,
+            text, id, json_integer_value(known));
     if (!known && place_token(r, text, id, key, err)) return -1;
     // Tokenizers matches those with normalized false first, then the others: with both kinds, leftmost would not be the rule.
-    if (index && normalized != r->normalized) return refuse(r->path, key, "the same \"normalized\" for all added tokens", token, err);
+    if (index && normalized != r->normalized)
+        return refuse(r->path, key, "the same \"normalized\" for all added tokens", token, err);
     if (r->special[id]) return err_input(err, "%s: key \"%s\": \"%s\" is there twice", r->path, key, text);
     r->normalized = normalized;
     r->special[id] = true;
@@ -384,7 +396,7 @@ static int read_tokens(Reading *r, const json_t *document, json_t *vocab, Err *e
     return 0;
 }
 
-// "a b", or ["a", "b"] as newer files have it.
+// "a b", or ["a", "b"] as newer files have it. A space is never part of a half: it is spelled U+0120.
 static bool read_merge(TokenizerMerge *merge, const json_t *value)
 {
     const json_t *left = json_array_get(value, 0), *right = json_array_get(value, 1);
@@ -393,7 +405,7 @@ static bool read_merge(TokenizerMerge *merge, const json_t *value)
         merge->right = (TextView){json_string_value(right), json_string_length(right)};
         return true;
     }
-    const char *text = json_string_value(value), *space = text ? strchr(text, ' ') : NULL; // a space is never part of a token: it is spelled U+0120
+    const char *text = json_string_value(value), *space = text ? strchr(text, ' ') : NULL;
     if (!space || strchr(space + 1, ' ') || strlen(text) != json_string_length(value)) return false;
     merge->left = (TextView){text, (size_t)(space - text)};
     merge->right = (TextView){space + 1, strlen(space + 1)};
@@ -409,7 +421,8 @@ static int read_merges(Reading *r, const json_t *list, Err *err)
     for (size_t i = 0; i < r->parts.merge_count; i++) {
         char key[48];
         snprintf(key, sizeof key, "model.merges[%zu]", i);
-        if (!read_merge(&r->merges[i], json_array_get(list, i))) return refuse(r->path, key, "\"left right\" or [\"left\", \"right\"]", json_array_get(list, i), err);
+        if (!read_merge(&r->merges[i], json_array_get(list, i)))
+            return refuse(r->path, key, "\"left right\" or [\"left\", \"right\"]", json_array_get(list, i), err);
     }
     return 0;
 }
@@ -461,16 +474,23 @@ static int write_token(Text *out, const Tokenizer *tk, size_t id, Err *err)
 
 static int write_added(Text *out, const Tokenizer *tk, Err *err)
 {
-    const char *before = "";
+    const char *before = "", *normalized = tk->tables->normalized ? "true" : "false";
     int status = text_puts(out, err, "  \"added_tokens\": [");
     for (size_t i = 0; i < tk->vocab && !status; i++) {
         if (!tk->special[i]) continue;
-        status = text_printf(out, err, "%s\n    {\n      \"id\": %zu,\n      \"content\": ", before, i) || write_token(out, tk, i, err)
+        status = text_printf(out, err, "%s\n    {\n      \"id\": %zu,\n      \"content\": ", before, i)
+            || write_token(out, tk, i, err)
             || text_printf(out, err, ",\n      \"single_word\": false,\n      \"lstrip\": false,\n      \"rstrip\": false,\n"
-               "      \"normalized\": %s,\n      \"special\": %s\n    }", tk->tables->normalized ? "true" : "false", tk->tables->plain[i] ? "false" : "true");
+               "      \"normalized\": %s,\n      \"special\": %s\n    }", normalized, tk->tables->plain[i] ? "false" : "true");
         before = ",";
     }
     return status || text_puts(out, err, *before ? "\n  ],\n" : "],\n") ? -1 : 0;
+}
+
+static int write_merge(Text *out, const Tokenizer *tk, const Merge *merge, Err *err)
+{
+    return text_puts(out, err, "\n      [\n        ") || write_token(out, tk, merge->left, err)
+        || text_puts(out, err, ",\n        ") || write_token(out, tk, merge->right, err) || text_puts(out, err, "\n      ]");
 }
 
 static int write_model(Text *out, const Tokenizer *tk, Err *err)
@@ -480,20 +500,20 @@ static int write_model(Text *out, const Tokenizer *tk, Err *err)
         "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n"
         "    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"vocab\": {");
     for (size_t i = 0; i < tk->vocab && !status; i++)
-        status = text_puts(out, err, i ? ",\n      " : "\n      ") || write_token(out, tk, i, err) || text_printf(out, err, ": %zu", i);
+        status = text_puts(out, err, i ? ",\n      " : "\n      ") || write_token(out, tk, i, err)
+            || text_printf(out, err, ": %zu", i);
     if (!status) status = text_puts(out, err, "\n    },\n    \"merges\": [");
     for (size_t i = 0; i < t->merge_count && !status; i++)
-        status = text_puts(out, err, i ? ",\n      [\n        " : "\n      [\n        ") || write_token(out, tk, t->merges[i].left, err)
-            || text_puts(out, err, ",\n        ") || write_token(out, tk, t->merges[i].right, err) || text_puts(out, err, "\n      ]");
+        status = text_puts(out, err, i ? "," : "") || write_merge(out, tk, &t->merges[i], err);
     return status || text_puts(out, err, t->merge_count ? "\n    ]\n  }\n}" : "]\n  }\n}") ? -1 : 0;
 }
 
 int tokenizer_save(const Tokenizer *tk, const char *path, Err *err)
 {
     static const char *const plain = "  \"normalizer\": null,\n  \"pre_tokenizer\": {\n" BYTE_LEVEL("    ", "false") "  },\n";
-    static const char *const digits = "  \"normalizer\": null,\n  \"pre_tokenizer\": {\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n"
-        "      {\n        \"type\": \"Digits\",\n        \"individual_digits\": true\n      },\n      {\n" BYTE_LEVEL("        ", "false")
-        "      }\n    ]\n  },\n";
+    static const char *const digits = "  \"normalizer\": null,\n  \"pre_tokenizer\": {\n    \"type\": \"Sequence\",\n"
+        "    \"pretokenizers\": [\n      {\n        \"type\": \"Digits\",\n        \"individual_digits\": true\n      },\n"
+        "      {\n" BYTE_LEVEL("        ", "false") "      }\n    ]\n  },\n";
     Text out = {0};
     int status = text_puts(&out, err, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n")
         || write_added(&out, tk, err) || text_puts(&out, err, tk->split_digits ? digits : plain)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* tokenizer_train.c - learns the merges of a byte-level BPE from texts. Knows the algorithm; the split into pieces is tokenizer.c's.
+/* tokenizer_train.c - learns the merges of a byte-level BPE from texts. The split into pieces is tokenizer.c's.
  *
  * Start at tokenizer_train: count the distinct pieces (words), then merge the most frequent pair again and again. A merge visits
  * only the places where its pair occurs and adjusts the counts of the neighbouring pairs there, so all merges together
@@ -144,7 +144,8 @@ typedef struct {
 } Trainer;
 
 // Whether the array has room for one more element, after growing it when it had not.
-#define ROOM(array, count, room, err) ((count) < (room) || ((array) = grow((array), &(room), sizeof *(array), (err)), (count) < (room)))
+#define ROOM(array, count, room, err) \
+    ((count) < (room) || ((array) = grow((array), &(room), sizeof *(array), (err)), (count) < (room)))
 
 static void *grow(void *array, size_t *room, size_t size, Err *err)
 {
@@ -341,7 +342,7 @@ static int check_special(const TokenizerTraining *how, size_t i, Err *err)
     if (!length) status = err_input(err, "special token %zu is empty", i);
     else if (!utf8_is_valid(text, length)) status = err_input(err, "special token %zu is not valid UTF-8", i);
     else if (!spelled && (length == 1 || bytes.length != length))
-        status = err_input(err, "special token \"%s\": tokenizer.json would spell a token of ordinary text the same way; choose another", text);
+        status = err_input(err, "special token \"%s\": tokenizer.json would spell an ordinary token so; choose another", text);
     for (size_t j = 0; j < i && !status; j++)
         if (!strcmp(text, how->special[j])) status = err_input(err, "special token \"%s\" is named twice", text);
     text_free(&bytes);
@@ -355,7 +356,8 @@ static int make_cutter(Tokenizer *cutter, const TokenizerTraining *how, Err *err
     for (size_t i = 0; i < how->special_count; i++)
         if (check_special(how, i, err)) return -1;
     if (how->vocab >= NO_ID || how->vocab < how->special_count + 256)
-        return err_input(err, "a vocabulary of %zu: expected %zu (256 bytes and the special tokens) to 4294967294", how->vocab, how->special_count + 256);
+        return err_input(err, "a vocabulary of %zu: expected %zu (256 bytes and the special tokens) to 2^32 - 2", how->vocab,
+            how->special_count + 256);
     if (tables_allocate(cutter, how->special_count, 0, 0, err)) return -1;
     for (size_t i = 0; i < how->special_count; i++) {
         cutter->tokens[i] = (TextView){how->special[i], strlen(how->special[i])};
