@@ -73,7 +73,7 @@ demo: deps
 	./raft demo
 imdb: deps
 	@$(MAKE) --no-print-directory raft
-	./raft demo --profile imdb-scratch --corpus "$$(sh data/get_imdb.sh $(IMDB))"
+	corpus=$$(sh data/get_imdb.sh $(if $(IMDB),'$(IMDB)')) && ./raft demo --profile imdb-scratch --corpus "$$corpus" --resume
 test: deps
 	@$(MAKE) --no-print-directory run-tests
 sanitize: deps
