@@ -1,66 +1,194 @@
 // SPDX-License-Identifier: MIT
-/* report.c - the HTML page about a run: what stands on it and in which order. Start reading at report_write. */
+/* report.c - the HTML page about a run: what stands on it and in which order, time, provenance, settings. Start reading at
+ * report_write. The page says nothing that the run's files do not: no date, no machine it was made on. */
 #include "study/report.h"
 
-#include "files/jsonl.h"
-#include "study/html.h"
+#include "study/report-internal.h"
 
-static const struct { const char *key, *heading; int decimals; } measures[] = {
-    {"reward", "reward", 3}, {"gold", "gold", 3}, {"gold_probability", "P(positive)", 3}, {"positive_rate", "positive rate", 3},
-    {"perplexity", "perplexity", 2}, {"kl", "KL per answer", 3}, {"distinct_2", "distinct-2", 3}, {"length", "length", 1},
-};
-enum { MEASURES = sizeof measures / sizeof *measures };
+#include <string.h>
 
-static int add_row(Html *page, const json_t *line, const char *where, Err *err)
+// ---- time --------------------------------------------------------------------------------------------------------------------------
+
+static void duration(Html *out, double seconds)
 {
-    size_t iteration = 0;
-    if (!json_object_get(line, "iteration")) return 0;
-    if (json_get_size(line, "iteration", &iteration, where, err)) return -1;
-    html_printf(page, "<tr><th scope=\"row\">%zu</th>", iteration);
-    for (size_t i = 0; i < MEASURES; i++) {
-        double mean = 0, lo = 0, hi = 0;
-        const json_t *measure = json_object_get(line, measures[i].key);
-        html_puts(page, "<td>");
-        if (measure && (json_get_number(measure, "mean", &mean, where, err) || json_get_number(measure, "lo", &lo, where, err) ||
-            json_get_number(measure, "hi", &hi, where, err))) return -1;
-        if (measure) html_number(page, mean, measures[i].decimals), html_puts(page, " <small>["), html_number(page, lo, measures[i].decimals);
-        if (measure) html_puts(page, ", "), html_number(page, hi, measures[i].decimals), html_puts(page, "]</small>");
-        html_puts(page, "</td>");
-    }
-    html_puts(page, "</tr>\n");
-    return 0;
+    if (seconds < 600) html_number(out, seconds, seconds < 10 ? 2 : 1), html_puts(out, " s");
+    else html_number(out, seconds / 60, 1), html_puts(out, " min");
 }
 
-static int add_table(Html *page, const char *path, Err *err)
+static void time_row(Html *out, const StageTime *t, double total)
 {
-    JsonLines in;
-    json_t *line = NULL;
-    int got;
-    if (jsonl_open(&in, path, err)) return -1;
-    html_puts(page, "<table><caption>Measures after each iteration, with 95 % intervals</caption><thead><tr><th scope=\"col\">iteration</th>");
-    for (size_t i = 0; i < MEASURES; i++) html_printf(page, "<th scope=\"col\">%s</th>", measures[i].heading);
-    html_puts(page, "</tr></thead><tbody>\n");
-    while ((got = jsonl_next(&in, &line, err)) == 1) {
-        if (add_row(page, line, in.where, err)) got = -1;
-        json_decref(line);
-        if (got < 0) break;
+    double share = total > 0 ? 100 * t->seconds / total : 0;
+    html_puts(out, "<tr><th scope=\"row\">"), html_string(out, t->stage), html_puts(out, "</th><td class=\"n\">");
+    html_number(out, (double)t->times, 0), html_puts(out, "</td><td class=\"n\">");
+    duration(out, t->seconds), html_puts(out, "</td><td class=\"n\">");
+    html_number(out, share, 1), html_puts(out, "&#8239;%</td><td class=\"share wide\"><span style=\"width:");
+    html_coordinate(out, share), html_puts(out, "%\"></span></td><td class=\"n\">");
+    if (t->tokens > 0 && t->seconds > 0) html_number(out, t->tokens / t->seconds, 0);
+    else html_puts(out, "–");
+    html_puts(out, "</td></tr>\n");
+}
+
+static void report_time(Html *out, const RunFiles *files)
+{
+    double total = 0;
+    html_puts(out, "<section id=\"time\">\n<h2>Where the time went</h2>\n");
+    if (!files->time_count) {
+        html_puts(out, "<p class=\"missing\">This run recorded no times (timing.jsonl).</p>\n</section>\n");
+        return;
     }
-    jsonl_close(&in);
-    html_puts(page, "</tbody></table>\n");
-    return got;
+    for (size_t i = 0; i < files->time_count; i++) total += files->times[i].seconds;
+    html_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"time-table\">\n<table><caption id=\"time-table\">Wall-clock time by stage</caption>\n"
+        "<thead><tr><th scope=\"col\">stage</th><th scope=\"col\" class=\"n\">times</th><th scope=\"col\" class=\"n\">time</th><th scope=\"col\" class=\"n\">share</th>"
+        "<th scope=\"col\" class=\"wide\"><span class=\"hidden\">share as a bar</span></th><th scope=\"col\" class=\"n\">tokens/s</th></tr></thead>\n<tbody>\n");
+    for (size_t i = 0; i < files->time_count; i++) time_row(out, files->times + i, total);
+    html_puts(out, "</tbody>\n<tfoot><tr><th scope=\"row\">together</th><td></td><td class=\"n\">");
+    duration(out, total);
+    html_puts(out, "</td><td class=\"n\"></td><td class=\"wide\"></td><td></td></tr></tfoot></table></div>\n</section>\n");
+}
+
+// ---- provenance --------------------------------------------------------------------------------------------------------------------
+
+// A word as a shell would read it back.
+static void shell_word(Html *out, const char *word)
+{
+    if (*word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%")]) {
+        html_string(out, word);
+        return;
+    }
+    html_string(out, "'");
+    for (; *word; word++) {
+        size_t plain = strcspn(word, "'");
+        html_text(out, word, plain);
+        word += plain;
+        if (!*word) break;
+        html_string(out, "'\\''");
+    }
+    html_string(out, "'");
+}
+
+static void json_value(Html *out, const json_t *value)
+{
+    Text text = {0};
+    if (json_is_string(value)) {
+        html_text(out, json_string_value(value), json_string_length(value));
+        return;
+    }
+    if (json_write(&text, value, out->err)) out->text.failed = true;
+    else html_text(out, text.data, text.length);
+    text_free(&text);
+}
+
+static void command_line(Html *out, const json_t *words)
+{
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        const char *word = json_string_value(json_array_get(words, i));
+        if (i) html_puts(out, " ");
+        shell_word(out, word ? word : "?");
+    }
+}
+
+static void provenance_rows(Html *out, json_t *object, bool with_options)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        if (!strcmp(key, "options") && !with_options) continue;
+        html_puts(out, "<tr><th scope=\"row\">");
+        html_string(out, key);
+        html_puts(out, "</th><td><code>");
+        if (!strcmp(key, "command_line") && json_is_array(value)) command_line(out, value);
+        else json_value(out, value);
+        html_puts(out, "</code></td></tr>\n");
+    }
+}
+
+static void report_provenance(Html *out, const RunFiles *files)
+{
+    html_puts(out, "<section id=\"provenance\">\n<h2>Where it comes from</h2>\n");
+    if (files->provenance) {
+        html_puts(out, "<p>With the same program, inputs and settings, the run comes out with the same bits on any machine; what differs by machine is only "
+            "recorded here and under time.</p>\n<table class=\"facts\"><caption>provenance.json</caption>\n<tbody>\n");
+        provenance_rows(out, files->provenance, !files->has_settings);
+        html_puts(out, "</tbody></table>\n");
+    } else html_puts(out, "<p class=\"missing\">This run holds no provenance.json.</p>\n");
+    if (files->has_settings) {
+        html_puts(out, "<details><summary>All settings (settings.conf)</summary>\n<pre tabindex=\"0\">");
+        html_text(out, files->settings.data ? files->settings.data : "", files->settings.length);
+        html_puts(out, "</pre>\n</details>\n");
+    } else html_puts(out, "<p class=\"missing\">This run holds no settings.conf.</p>\n");
+    html_puts(out, "</section>\n");
+}
+
+// ---- the page ----------------------------------------------------------------------------------------------------------------------
+
+typedef struct { const char *id, *name; void (*write)(Html *out, const RunFiles *files); } Section;
+static const Section sections[] = {
+    {"steps", "Three steps", report_story},       {"charts", "What changed", report_charts},      {"table", "By iteration", report_table},
+    {"answers", "Before and after", report_answers}, {"spread", "Rewards", report_spreads},       {"heads", "Reward heads", report_heads},
+    {"training", "Training loss", report_training}, {"time", "Time", report_time},                {"provenance", "Provenance", report_provenance},
+};
+
+static const char *provenance_text(const RunFiles *files, const char *key) { return json_string_value(json_object_get(files->provenance, key)); }
+
+static void head(Html *out, const RunFiles *files)
+{
+    const char *command = provenance_text(files, "command");
+    html_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>RAFT");
+    if (command) html_puts(out, ": raft "), html_string(out, command);
+    html_puts(out, "</title>\n<style>\n");
+    for (size_t i = 0; report_style[i]; i++) html_puts(out, report_style[i]), html_puts(out, "\n");
+    html_puts(out, "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#steps\">Skip to the content</a>\n");
+}
+
+static void eyebrow(Html *out, const RunFiles *files)
+{
+    const char *command = provenance_text(files, "command"), *output = run_option(files, "output");
+    const json_t *seed = json_object_get(files->provenance, "seed");
+    if (!command) return;
+    html_puts(out, "<p class=\"eyebrow\">raft "), html_string(out, command);
+    if (output) html_puts(out, " · "), html_string(out, output);
+    if (json_is_integer(seed)) html_printf(out, " · seed %" JSON_INTEGER_FORMAT, json_integer_value(seed));
+    html_puts(out, "</p>\n");
+}
+
+static void contents(Html *out, const RunFiles *files)
+{
+    html_puts(out, "<nav aria-label=\"Contents\"><ul>\n");
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (sections[i].write != report_table || files->row_count) html_printf(out, "<li><a href=\"#%s\">%s</a></li>\n", sections[i].id, sections[i].name);
+    html_puts(out, "</ul></nav>\n");
+}
+
+static void page(Html *out, const RunFiles *files)
+{
+    head(out, files);
+    html_puts(out, "<header>\n");
+    eyebrow(out, files);
+    html_puts(out, "<h1>Reward-ranked fine-tuning, iteration by iteration</h1>\n<p class=\"lede\">RAFT lets a model answer, keeps the answers that a reward likes "
+        "best, and trains the model on them. This page tells what that did in one run.</p>\n");
+    report_summary(out, files);
+    contents(out, files);
+    html_puts(out, "</header>\n<main>\n");
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) sections[i].write(out, files);
+    html_puts(out, "</main>\n<footer>\n<p>Every number on this page stands in a file of the run: metrics.jsonl, iter_*/candidates.jsonl, timing.jsonl, provenance.json, "
+        "settings.conf and, where there are any, heads.json and samples_*.jsonl.");
+    if (files->unknown_lines) html_printf(out, " %zu lines of metrics.jsonl are of a kind that is not shown.", files->unknown_lines);
+    html_puts(out, " It needs no network and no script.</p>\n</footer>\n</body>\n</html>\n");
 }
 
 int report_write(const char *run_folder, Err *err)
 {
-    Html page = {.err = err};
-    char *metrics = os_join(err, run_folder, "metrics.jsonl"), *path = metrics ? os_join(err, run_folder, "report.html") : NULL;
-    html_puts(&page, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-        "<title>RAFT run</title></head><body><main><h1>RAFT run</h1>\n");
-    int status = path ? add_table(&page, metrics, err) : -1;
-    html_puts(&page, "</main></body></html>\n");
-    if (!status) status = page.text.failed ? -1 : os_write_file(path, page.text.data, page.text.length, err);
-    text_free(&page.text);
-    mem_free(metrics);
+    RunFiles files;
+    Html out = {.err = err};
+    char *path = os_join(err, run_folder, "report.html");
+    int status = path ? run_files_read(&files, run_folder, err) : -1;
+    if (!status) {
+        page(&out, &files);
+        status = out.text.failed ? -1 : os_write_file(path, out.text.data, out.text.length, err);
+        run_files_free(&files);
+    }
+    text_free(&out.text);
     mem_free(path);
-    return status ? -1 : 0;
+    return status;
 }

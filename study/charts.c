@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+/* charts.c - charts as inline SVG. Start reading at chart_lines.
+ *
+ * Sizes are in the units of a viewBox about as wide as a phone: the page scales the drawing, text included.
+ */
+#include "study/charts.h"
+
+#include <stdio.h>
+
+enum { WIDTH = 360, HEIGHT = 220, TOP = 26, BOTTOM = 36, RIGHT = 14, LETTER = 7, MOST_DOTS = 60, MOST_NUMBERS = 12 };
+
+// ---- scales --------------------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    double low, high, step; // values; ticks at low, low + step, ...
+    int decimals;           // of the ticks
+    double from, to;        // drawing units
+} Scale;
+
+#define LARGEST 1e30 // beyond it differences and squares lose their meaning, and nobody reads the axis
+
+static double clamp(double v) { return v > LARGEST ? LARGEST : v < -LARGEST ? -LARGEST : v; }
+static double magnitude(double v) { return v < 0 ? -v : v; }
+
+// The largest whole number not above v, for |v| < 2^62.
+static double floor_of(double v)
+{
+    double whole = (double)(int64_t)v;
+    return whole > v ? whole - 1 : whole;
+}
+
+// Ticks at 1, 2 or 5 times a power of ten, at most `most` steps between them.
+static void scale_ticks(Scale *s, double low, double high, int most, bool whole)
+{
+    double range = high - low, size = magnitude(low) > magnitude(high) ? magnitude(low) : magnitude(high), least = 1e-9 * size + 1e-12;
+    if (range < least) {
+        low -= whole ? 0.5 : size > 0 ? size / 10 : 0.5;
+        high += whole ? 0.5 : size > 0 ? size / 10 : 0.5;
+        range = high - low;
+    }
+    double power = 1;
+    int digits = 0; // after the point in a multiple of power
+    for (; range / power > most; power *= 10) digits--;
+    for (; range / (power / 10) <= most; power /= 10) digits++;
+    s->step = range / (power / 5) <= most ? power / 5 : range / (power / 2) <= most ? power / 2 : power;
+    if (s->step < power) digits++;
+    if (whole && s->step < 1) s->step = 1, digits = 0;
+    s->decimals = digits > 0 ? digits : 0;
+    s->low = low;
+    s->high = high;
+}
+
+static double first_tick(const Scale *s)
+{
+    double at = floor_of(s->low / s->step) * s->step;
+    return at < s->low - 1e-6 * s->step ? at + s->step : at;
+}
+
+// Moves both ends outwards onto ticks.
+static void scale_widen(Scale *s)
+{
+    double low = floor_of(s->low / s->step + 1e-6), high = -floor_of(-(s->high / s->step) + 1e-6);
+    s->low = low * s->step;
+    s->high = high * s->step;
+}
+
+static double scale_at(const Scale *s, double v) { return s->from + (clamp(v) - s->low) / (s->high - s->low) * (s->to - s->from); }
+
+// ---- pieces of SVG -------------------------------------------------------------------------------------------------------------
+
+static void attribute(Html *out, const char *name, double value)
+{
+    html_printf(out, " %s=\"", name);
+    html_coordinate(out, value);
+    html_puts(out, "\"");
+}
+
+static void line(Html *out, const char *class, double x1, double y1, double x2, double y2)
+{
+    html_printf(out, "<path class=\"%s\" d=\"M", class);
+    html_coordinate(out, x1), html_puts(out, " "), html_coordinate(out, y1);
+    html_puts(out, "L"), html_coordinate(out, x2), html_puts(out, " "), html_coordinate(out, y2);
+    html_puts(out, "\"/>");
+}
+
+static void open_text(Html *out, const char *class, double x, double y, const char *anchor)
+{
+    html_printf(out, "<text class=\"%s\"", class);
+    attribute(out, "x", x), attribute(out, "y", y);
+    html_printf(out, " text-anchor=\"%s\">", anchor);
+}
+
+static void label(Html *out, const char *class, double x, double y, const char *anchor, const char *text)
+{
+    open_text(out, class, x, y, anchor);
+    html_string(out, text);
+    html_puts(out, "</text>");
+}
+
+static void number_label(Html *out, double x, double y, const char *anchor, double value, int decimals)
+{
+    open_text(out, "tick", x, y, anchor);
+    html_number(out, value, decimals);
+    html_puts(out, "</text>");
+}
+
+// What does not depend on colour tells two series apart: a disc or a square.
+static void marker(Html *out, size_t series, double x, double y)
+{
+    const double r = 3.2;
+    if (series == 0) {
+        html_puts(out, "<circle class=\"dot s0\"");
+        attribute(out, "cx", x), attribute(out, "cy", y), attribute(out, "r", r);
+    } else {
+        html_printf(out, "<rect class=\"dot s%zu\"", series);
+        attribute(out, "x", x - r), attribute(out, "y", y - r), attribute(out, "width", 2 * r), attribute(out, "height", 2 * r);
+    }
+    html_puts(out, ">");
+}
+
+static void open_svg(Html *out, const char *class, const char *id, int width, int height, const char *title)
+{
+    html_printf(out, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">", class, width, height, id, id, id);
+    html_string(out, title);
+    html_printf(out, "</title>\n<desc id=\"%s-d\">", id);
+}
+
+// ---- a line chart --------------------------------------------------------------------------------------------------------------
+
+static size_t point_count(const Chart *c)
+{
+    size_t n = 0;
+    for (size_t s = 0; s < c->series_count; s++) n += c->series[s].count;
+    return n;
+}
+
+static void extend(double *low, double *high, double v, bool *any)
+{
+    v = clamp(v);
+    if (!*any || v < *low) *low = v;
+    if (!*any || v > *high) *high = v;
+    *any = true;
+}
+
+static void make_scales(Scale *x, Scale *y, const Chart *c)
+{
+    double x_low = 0, x_high = 0, y_low = 0, y_high = 0;
+    bool any_x = false, any_y = c->from_zero || c->unit;
+    if (c->unit) y_high = 1;
+    for (size_t s = 0; s < c->series_count; s++)
+        for (size_t i = 0; i < c->series[s].count; i++) {
+            const ChartPoint *p = c->series[s].points + i;
+            extend(&x_low, &x_high, p->x, &any_x);
+            extend(&y_low, &y_high, p->y, &any_y);
+            extend(&y_low, &y_high, p->lo, &any_y);
+            extend(&y_low, &y_high, p->hi, &any_y);
+        }
+    scale_ticks(y, y_low, y_high, 5, false);
+    scale_widen(y);
+    scale_ticks(x, x_low, x_high, c->path ? 5 : 8, c->whole_x);
+    if (c->path) scale_widen(x);
+    // Room for the longest tick label on the left.
+    char text[64];
+    int low = snprintf(text, sizeof text, "%.*f", y->decimals, y->low), high = snprintf(text, sizeof text, "%.*f", y->decimals, y->high);
+    int letters = low > high ? low : high, room = letters > 14 ? 14 : letters < 3 ? 3 : letters;
+    *x = (Scale){x->low, x->high, x->step, x->decimals, room * LETTER + 10, WIDTH - RIGHT - (c->path ? 10 : 0)};
+    *y = (Scale){y->low, y->high, y->step, y->decimals, HEIGHT - BOTTOM, TOP};
+}
+
+static void draw_axes(Html *out, const Chart *c, const Scale *x, const Scale *y)
+{
+    for (double v = first_tick(y); v <= y->high + 1e-6 * y->step; v += y->step) {
+        double at = scale_at(y, v);
+        line(out, magnitude(v) < 1e-6 * y->step ? "zero" : "grid", x->from, at, WIDTH - RIGHT, at);
+        number_label(out, x->from - 6, at + 4, "end", v, y->decimals);
+    }
+    for (double v = first_tick(x); v <= x->high + 1e-6 * x->step; v += x->step) {
+        double at = scale_at(x, v);
+        line(out, "axis", at, y->from, at, y->from + 4);
+        number_label(out, at, y->from + 16, "middle", v, x->decimals);
+    }
+    line(out, "axis", x->from, y->from, WIDTH - RIGHT, y->from);
+    label(out, "name", (x->from + WIDTH - RIGHT) / 2, HEIGHT - 4, "middle", c->x_label);
+    if (c->y_label) label(out, "name", 0, 11, "start", c->y_label);
+    html_puts(out, "\n");
+}
+
+static void draw_legend(Html *out, const Chart *c)
+{
+    double right = WIDTH - RIGHT;
+    for (size_t s = c->series_count; s-- > 0;) {
+        size_t letters = 0;
+        for (const char *at = c->series[s].name; *at; at++) letters++;
+        label(out, "name", right, 11, "end", c->series[s].name);
+        marker(out, s, right - (double)letters * 6.2 - 8, 7);
+        html_puts(out, s ? "</rect>" : "</circle>");
+        right -= (double)letters * 6.2 + 26;
+    }
+}
+
+static void add_point(Html *out, char command, const Scale *x, const Scale *y, double at, double value)
+{
+    html_printf(out, "%c", command);
+    html_coordinate(out, scale_at(x, at));
+    html_puts(out, " ");
+    html_coordinate(out, scale_at(y, value));
+}
+
+static bool has_interval(const ChartSeries *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->points[i].lo < s->points[i].hi) return true;
+    return false;
+}
+
+// Bars where there is nothing to connect or x does not run from left to right; else a band.
+static void draw_interval(Html *out, const ChartSeries *s, size_t index, bool bars, const Scale *x, const Scale *y)
+{
+    if (!has_interval(s)) return;
+    if (bars || s->count == 1) {
+        for (size_t i = 0; i < s->count; i++) {
+            char class[16];
+            double at = scale_at(x, s->points[i].x);
+            snprintf(class, sizeof class, "bar s%zu", index);
+            line(out, class, at, scale_at(y, s->points[i].lo), at, scale_at(y, s->points[i].hi));
+        }
+        return;
+    }
+    html_printf(out, "<path class=\"band s%zu\" d=\"", index);
+    for (size_t i = 0; i < s->count; i++) add_point(out, i ? 'L' : 'M', x, y, s->points[i].x, s->points[i].hi);
+    for (size_t i = s->count; i-- > 0;) add_point(out, 'L', x, y, s->points[i].x, s->points[i].lo);
+    html_puts(out, "Z\"/>\n");
+}
+
+static void say_value(Html *out, const ChartPoint *p, int decimals)
+{
+    html_number(out, p->y, decimals);
+    if (!(p->lo < p->hi)) return;
+    html_puts(out, " ["), html_number(out, p->lo, decimals), html_puts(out, ", "), html_number(out, p->hi, decimals), html_puts(out, "]");
+}
+
+static void draw_series(Html *out, const Chart *c, size_t index, const Scale *x, const Scale *y)
+{
+    const ChartSeries *s = c->series + index;
+    draw_interval(out, s, index, c->path, x, y);
+    html_printf(out, "<path class=\"line s%zu\" d=\"", index);
+    for (size_t i = 0; i < s->count; i++) add_point(out, i ? 'L' : 'M', x, y, s->points[i].x, s->points[i].y);
+    html_puts(out, "\"/>\n");
+    for (size_t i = 0; i < s->count && s->count <= MOST_DOTS; i++) {
+        const ChartPoint *p = s->points + i;
+        double px = scale_at(x, p->x), py = scale_at(y, p->y);
+        marker(out, index, px, py);
+        html_puts(out, "<title>");
+        html_string(out, c->path ? "point" : c->x_label), html_puts(out, " "), html_number(out, c->path ? (double)i : p->x, 0), html_puts(out, ": ");
+        say_value(out, p, c->decimals);
+        html_puts(out, index ? "</title></rect>" : "</title></circle>");
+        if (c->path && s->count <= MOST_NUMBERS) number_label(out, px + 6, py - 6, "start", (double)i, 0);
+    }
+    html_puts(out, "\n");
+}
+
+static void describe(Html *out, const Chart *c)
+{
+    for (size_t s = 0; s < c->series_count; s++) {
+        const ChartSeries *series = c->series + s;
+        if (!series->count) continue;
+        const ChartPoint *first = series->points, *last = series->points + series->count - 1;
+        if (s) html_puts(out, " ");
+        html_string(out, series->name), html_puts(out, ": ");
+        say_value(out, first, c->decimals);
+        if (!c->path) html_puts(out, " at "), html_string(out, c->x_label), html_puts(out, " "), html_number(out, first->x, 0);
+        if (last != first) html_puts(out, ", "), say_value(out, last, c->decimals);
+        if (last != first && !c->path) html_puts(out, " at "), html_string(out, c->x_label), html_puts(out, " "), html_number(out, last->x, 0);
+        html_puts(out, ".");
+    }
+}
+
+void chart_lines(Html *out, const Chart *c)
+{
+    Scale x, y;
+    if (!point_count(c)) return;
+    make_scales(&x, &y, c);
+    open_svg(out, "plot", c->id, WIDTH, HEIGHT, c->title);
+    describe(out, c);
+    html_puts(out, "</desc>\n");
+    draw_axes(out, c, &x, &y);
+    if (c->series_count > 1) draw_legend(out, c);
+    for (size_t s = 0; s < c->series_count; s++)
+        if (c->series[s].count) draw_series(out, c, s, &x, &y);
+    html_puts(out, "</svg>\n");
+}
+
+// ---- a histogram -----------------------------------------------------------------------------------------------------------------
+
+enum { HIST_HEIGHT = 128, HIST_TOP = 20, HIST_BOTTOM = 24, HIST_SIDE = 16 };
+
+static void draw_bars(Html *out, const char *class, const size_t *counts, const Histogram *h, const Scale *x, const Scale *y)
+{
+    double width = (x->to - x->from) / (double)h->bins;
+    html_printf(out, "<path class=\"%s\" d=\"", class);
+    for (size_t i = 0; i < h->bins; i++) {
+        if (!counts[i]) continue;
+        double left = x->from + (double)i * width + 0.5, top = scale_at(y, (double)counts[i]);
+        html_puts(out, "M"), html_coordinate(out, left), html_puts(out, " "), html_coordinate(out, y->from);
+        html_puts(out, "V"), html_coordinate(out, top);
+        html_puts(out, "h"), html_coordinate(out, width - 1);
+        html_puts(out, "V"), html_coordinate(out, y->from);
+        html_puts(out, "Z");
+    }
+    html_puts(out, "\"/>\n");
+}
+
+// The label stands on the side away from the other mean.
+static void draw_mean(Html *out, const char *class, double mean, bool left, const Scale *x, const Scale *y)
+{
+    double at = scale_at(x, mean);
+    line(out, class, at, y->from, at, HIST_TOP - 8);
+    number_label(out, left ? at - 5 : at + 5, HIST_TOP - 2, left ? "end" : "start", mean, 2);
+}
+
+void chart_histogram(Html *out, const Histogram *h)
+{
+    Scale x = {0}, y = {0, h->most ? (double)h->most : 1, 1, 0, HIST_HEIGHT - HIST_BOTTOM, HIST_TOP};
+    scale_ticks(&x, h->low, h->high, 6, false);
+    x.from = HIST_SIDE;
+    x.to = WIDTH - HIST_SIDE;
+    open_svg(out, "hist", h->id, WIDTH, HIST_HEIGHT, h->title);
+    html_string(out, h->all_name), html_puts(out, ": mean "), html_number(out, h->all_mean, 2);
+    if (h->has_part) html_puts(out, ". "), html_string(out, h->part_name), html_puts(out, ": mean "), html_number(out, h->part_mean, 2);
+    html_puts(out, ".</desc>\n");
+    draw_bars(out, "all", h->all, h, &x, &y);
+    if (h->has_part) draw_bars(out, "part", h->part, h, &x, &y);
+    line(out, "axis", x.from, y.from, x.to, y.from);
+    for (double v = first_tick(&x); v <= x.high + 1e-6 * x.step; v += x.step) {
+        line(out, "axis", scale_at(&x, v), y.from, scale_at(&x, v), y.from + 4);
+        number_label(out, scale_at(&x, v), y.from + 16, "middle", v, x.decimals);
+    }
+    draw_mean(out, "mean", h->all_mean, h->has_part && h->all_mean <= h->part_mean, &x, &y);
+    if (h->has_part) draw_mean(out, "mean kept", h->part_mean, h->part_mean < h->all_mean, &x, &y);
+    html_puts(out, "</svg>\n");
+}
+
+// ---- a strip -----------------------------------------------------------------------------------------------------------------------
+
+void chart_strip(Html *out, double value, double low, double high, bool marked)
+{
+    Scale s = {clamp(low), clamp(high), 1, 0, 6, 90};
+    if (!(s.low < s.high)) s.low -= 1, s.high += 1;
+    html_puts(out, "<svg class=\"strip\" viewBox=\"0 0 96 14\" width=\"96\" height=\"14\" aria-hidden=\"true\">");
+    line(out, "axis", 2, 7, 94, 7);
+    if (s.low < 0 && s.high > 0) line(out, "axis", scale_at(&s, 0), 3, scale_at(&s, 0), 11);
+    html_printf(out, "<circle class=\"%s\"", marked ? "dot s0" : "dot hollow");
+    attribute(out, "cx", scale_at(&s, value)), attribute(out, "cy", 7), attribute(out, "r", marked ? 4.5 : 3.5);
+    html_puts(out, "/></svg>");
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/* report-internal.h - what the page's files share: report_files.c (a run directory in memory), report_story.c (what samples
+ * show), report_measures.c (tables and charts of numbers), report_style.c (the style sheet), report.c (the page). */
+#ifndef RAFT_STUDY_REPORT_INTERNAL_H
+#define RAFT_STUDY_REPORT_INTERNAL_H
+
+#include "files/candidates.h"
+#include "files/jsonl.h"
+#include "study/charts.h"
+#include "study/metrics.h"
+
+// Every measure the page knows, once: reading, tables and charts follow this table.
+typedef enum {
+    MEASURE_REWARD, MEASURE_GOLD, MEASURE_GOLD_PROBABILITY, MEASURE_POSITIVE, MEASURE_PERPLEXITY, MEASURE_KL, MEASURE_DISTINCT_2, MEASURE_LENGTH,
+    MEASURE_SAMPLE_PERPLEXITY, MEASURE_KL_PER_TOKEN, MEASURE_DISTINCT_1, MEASURE_UNIQUE_1, MEASURE_UNIQUE_2, MEASURE_MSTTR,
+    MEASURES, MAIN_MEASURES = MEASURE_SAMPLE_PERPLEXITY // the first so many stand in the main table
+} MeasureKind;
+typedef struct {
+    const char *key, *heading;
+    int decimals;
+    const char *title, *unit, *note; // of its chart; title NULL: none
+    bool from_zero, unit_range;
+} MeasureSpec;
+extern const MeasureSpec measure_specs[MEASURES];
+
+// A line of metrics.jsonl with "iteration"; a measure that is absent has n == 0.
+typedef struct {
+    size_t iteration, samples;
+    Measure measures[MEASURES];
+    bool trained;               // told of the iteration that led there
+    size_t candidates, selected;
+    double stage_reward, selected_reward, stage_kl, loss;
+} IterationRow;
+typedef struct { char *stage; ChartPoint *points; size_t count; } Curve; // lines with "stage" and "step": the loss by step
+typedef struct { char *stage; double seconds, tokens; size_t times; } StageTime;
+typedef struct { size_t iteration, count, slots, kept; float *rewards; bool *selected; } RewardSpread; // of iter_NNN
+
+typedef struct {
+    IterationRow *rows;
+    Curve *curves;
+    StageTime *times;
+    RewardSpread *spreads;
+    size_t row_count, curve_count, time_count, spread_count, unknown_lines;
+    SampleList first, last;     // the candidates of the first iteration, and of the last when it is another one
+    SampleList before, after;   // answers to the evaluation prompts; both or none
+    json_t *heads, *provenance; // NULL: the run has no such file
+    Text settings;              // settings.conf as it is
+    bool has_settings;
+} RunFiles;
+int run_files_read(RunFiles *files, const char *folder, Err *err);
+void run_files_free(RunFiles *files);
+
+// Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.
+void report_story(Html *out, const RunFiles *files);      // the three steps, with a prompt and its candidates
+void report_answers(Html *out, const RunFiles *files);    // the same prompts before and after
+void report_spreads(Html *out, const RunFiles *files);    // candidate rewards, an iteration each
+void report_summary(Html *out, const RunFiles *files);    // what changed, in figures
+void report_charts(Html *out, const RunFiles *files);
+void report_table(Html *out, const RunFiles *files);
+void report_heads(Html *out, const RunFiles *files);
+void report_training(Html *out, const RunFiles *files);   // loss by step
+
+// From provenance.json's options, those of the align stage first; NULL or false: not told.
+const char *run_option(const RunFiles *files, const char *key);
+bool run_number(const RunFiles *files, const char *key, double *value);
+
+extern const char *const report_style[];                  // lines of CSS; NULL-terminated
+
+#endif

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+/* report_files.c - a run directory in memory, checked: what is missing is left empty, what is damaged is an error that names
+ * file and line. Knows nothing of HTML. Start reading at run_files_read. */
+#include "study/report-internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- lists -----------------------------------------------------------------------------------------------------------------------
+
+// One more zeroed item; the array grows by doubling whenever its count is a power of two.
+static void *list_add(void *items_pointer, size_t *count, size_t size, Err *err)
+{
+    void *items, *grown;
+    memcpy(&items, items_pointer, sizeof items);
+    if (!(*count & (*count - 1))) {
+        if (!(grown = mem_resize(err, items, *count, *count ? *count * 2 : 1, size))) return NULL;
+        memcpy(items_pointer, &grown, sizeof grown);
+        items = grown;
+    }
+    return (char *)items + size * (*count)++;
+}
+
+// ---- metrics.jsonl ---------------------------------------------------------------------------------------------------------------
+
+static int read_measure(Measure *m, const json_t *line, const char *key, const char *where, Err *err)
+{
+    const json_t *value = json_object_get(line, key);
+    *m = (Measure){0};
+    if (!value) return 0;
+    if (!json_is_object(value)) return err_input(err, "%s: key \"%s\": expected an object with mean, lo and hi", where, key);
+    char place[400];
+    snprintf(place, sizeof place, "%s: \"%s\"", where, key);
+    m->n = 1;
+    return json_get_number(value, "mean", &m->mean, place, err) || json_get_number(value, "lo", &m->lo, place, err) ||
+        json_get_number(value, "hi", &m->hi, place, err) ? -1 : 0;
+}
+
+static int read_stage(IterationRow *row, const json_t *line, const char *where, Err *err)
+{
+    const json_t *stage = json_object_get(line, "stage"), *train = json_object_get(line, "train");
+    if (!stage && !train) return 0;
+    row->trained = true;
+    return json_get_size(stage, "candidates", &row->candidates, where, err) || json_get_size(stage, "selected", &row->selected, where, err) ||
+        json_get_number(stage, "reward", &row->stage_reward, where, err) || json_get_number(stage, "selected_reward", &row->selected_reward, where, err) ||
+        json_get_number(stage, "kl", &row->stage_kl, where, err) || json_get_number(train, "loss", &row->loss, where, err) ? -1 : 0;
+}
+
+static int read_iteration(RunFiles *files, const json_t *line, const char *where, Err *err)
+{
+    IterationRow *row = list_add(&files->rows, &files->row_count, sizeof *files->rows, err);
+    if (!row || json_get_size(line, "iteration", &row->iteration, where, err)) return -1;
+    if (files->row_count > 1 && row->iteration <= row[-1].iteration)
+        return err_input(err, "%s: iteration %zu follows iteration %zu", where, row->iteration, row[-1].iteration);
+    for (size_t m = 0; m < MEASURES; m++)
+        if (read_measure(&row->measures[m], line, measure_specs[m].key, where, err)) return -1;
+    if (json_get_size_or(line, "samples", 0, &row->samples, where, err)) return -1;
+    return read_stage(row, line, where, err);
+}
+
+static int read_step(RunFiles *files, const json_t *line, const char *where, Err *err)
+{
+    const char *stage = "";
+    size_t step = 0, at = 0;
+    double loss = 0;
+    if (json_get_text(line, "stage", &stage, where, err) || json_get_size(line, "step", &step, where, err) ||
+        json_get_number(line, "loss", &loss, where, err)) return -1;
+    while (at < files->curve_count && strcmp(files->curves[at].stage, stage)) at++;
+    if (at == files->curve_count) {
+        char *copy = mem_copy_text(err, stage);
+        Curve *added = copy ? list_add(&files->curves, &files->curve_count, sizeof *files->curves, err) : NULL;
+        if (!added) return mem_free(copy), -1;
+        added->stage = copy;
+    }
+    Curve *curve = files->curves + at;
+    ChartPoint *point = list_add(&curve->points, &curve->count, sizeof *curve->points, err);
+    if (!point) return -1;
+    *point = (ChartPoint){.x = (double)step, .y = loss, .lo = loss, .hi = loss};
+    if (curve->count > 1 && point->x <= point[-1].x) return err_input(err, "%s: step %zu follows step %.0f of \"%s\"", where, step, point[-1].x, stage);
+    return 0;
+}
+
+static int read_metrics_line(RunFiles *files, const json_t *line, const char *where, Err *err)
+{
+    if (json_object_get(line, "iteration")) return read_iteration(files, line, where, err);
+    if (json_object_get(line, "stage") && json_object_get(line, "step")) return read_step(files, line, where, err);
+    files->unknown_lines++; // other kinds of lines may come: the page says how many it does not show
+    return 0;
+}
+
+static int read_time(RunFiles *files, const json_t *line, const char *where, Err *err)
+{
+    const char *stage = "";
+    double seconds = 0, tokens = 0;
+    size_t at = 0;
+    if (json_get_text(line, "stage", &stage, where, err) || json_get_number(line, "seconds", &seconds, where, err) ||
+        json_get_number_or(line, "tokens", 0, &tokens, where, err)) return -1;
+    if (!(seconds >= 0 && tokens >= 0)) return err_input(err, "%s: seconds and tokens must not be negative", where);
+    while (at < files->time_count && strcmp(files->times[at].stage, stage)) at++;
+    if (at == files->time_count) {
+        char *copy = mem_copy_text(err, stage);
+        StageTime *added = copy ? list_add(&files->times, &files->time_count, sizeof *files->times, err) : NULL;
+        if (!added) return mem_free(copy), -1;
+        added->stage = copy;
+    }
+    files->times[at].seconds += seconds;
+    files->times[at].tokens += tokens;
+    files->times[at].times++;
+    return 0;
+}
+
+// ---- files of the run --------------------------------------------------------------------------------------------------------------
+
+typedef int ReadLine(RunFiles *files, const json_t *line, const char *where, Err *err);
+
+static int read_lines(RunFiles *files, const char *path, ReadLine *read, Err *err)
+{
+    JsonLines in;
+    json_t *line = NULL;
+    int got;
+    if (jsonl_open(&in, path, err)) return -1;
+    while ((got = jsonl_next(&in, &line, err)) == 1) {
+        if (read(files, line, in.where, err)) got = -1;
+        json_decref(line);
+        if (got < 0) break;
+    }
+    jsonl_close(&in);
+    return got;
+}
+
+// A file that is not there: NULL and no error. Otherwise its path, owned by the caller.
+static int find(char **path, const char *folder, const char *name, Err *err)
+{
+    if (!(*path = os_join(err, folder, name))) return -1;
+    if (os_is_file(*path)) return 0;
+    mem_free(*path);
+    *path = NULL;
+    return 0;
+}
+
+static int read_metrics(RunFiles *files, const char *folder, Err *err)
+{
+    char *path;
+    if (find(&path, folder, "metrics.jsonl", err)) return -1;
+    if (!path) return err_input(err, "%s: not a run: it holds no metrics.jsonl", folder);
+    int status = read_lines(files, path, read_metrics_line, err);
+    mem_free(path);
+    return status;
+}
+
+static int read_timing(RunFiles *files, const char *folder, Err *err)
+{
+    char *path;
+    if (find(&path, folder, "timing.jsonl", err)) return -1;
+    int status = path ? read_lines(files, path, read_time, err) : 0;
+    mem_free(path);
+    return status;
+}
+
+static int read_document(json_t **document, const char *folder, const char *name, Err *err)
+{
+    char *path;
+    if (find(&path, folder, name, err)) return -1;
+    int status = path && !(*document = json_load_document(path, err)) ? -1 : 0;
+    mem_free(path);
+    return status;
+}
+
+static int check_heads(const RunFiles *files, const char *folder, Err *err)
+{
+    const char *const keys[] = {"accuracy", "lo", "hi", "accuracy_30_tokens"};
+    const char *name;
+    json_t *head;
+    json_object_foreach(files->heads, name, head) {
+        double number;
+        size_t n;
+        if (!json_is_object(head)) return err_input(err, "%s/heads.json: key \"%s\": expected an object", folder, name);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            if (json_get_number(head, keys[i], &number, name, err)) return err_prefix(err, "%s/heads.json", folder);
+        if (json_get_size(head, "n", &n, name, err)) return err_prefix(err, "%s/heads.json", folder);
+    }
+    return 0;
+}
+
+static int read_settings(RunFiles *files, const char *folder, Err *err)
+{
+    char *path;
+    if (find(&path, folder, "settings.conf", err)) return -1;
+    int status = path ? os_read_file(&files->settings, path, err) : 0;
+    files->has_settings = path && !status;
+    mem_free(path);
+    return status;
+}
+
+// ---- samples -----------------------------------------------------------------------------------------------------------------------
+
+static int read_samples(SampleList *list, const char *folder, const char *name, Err *err)
+{
+    char *path;
+    if (find(&path, folder, name, err)) return -1;
+    int status = path ? samples_read(list, path, err) : 0;
+    mem_free(path);
+    return status;
+}
+
+// Slot by slot the same prompts, or the two would be compared wrongly.
+static int check_pairs(const RunFiles *files, const char *folder, Err *err)
+{
+    const SampleList *a = &files->before, *b = &files->after;
+    for (size_t i = 0, j = 0; i < a->count && j < b->count;) {
+        const Sample *x = a->items + i, *y = b->items + j;
+        if (x->slot == y->slot && (x->prompt_length != y->prompt_length || memcmp(x->prompt, y->prompt, x->prompt_length)))
+            return err_input(err, "%s/samples_after.jsonl: slot %zu has another prompt than in samples_before.jsonl", folder, x->slot);
+        i += x->slot <= y->slot;
+        j += y->slot <= x->slot;
+    }
+    return 0;
+}
+
+static int read_answers(RunFiles *files, const char *folder, Err *err)
+{
+    if (read_samples(&files->before, folder, "samples_before.jsonl", err) || read_samples(&files->after, folder, "samples_after.jsonl", err)) return -1;
+    return check_pairs(files, folder, err);
+}
+
+static int add_spread(RunFiles *files, size_t iteration, const SampleList *samples, const char *path, Err *err)
+{
+    RewardSpread *s = list_add(&files->spreads, &files->spread_count, sizeof *files->spreads, err);
+    size_t n = samples->count;
+    if (!s) return -1;
+    *s = (RewardSpread){.iteration = iteration, .count = n};
+    if (!(s->rewards = mem_new(err, n, sizeof *s->rewards)) || !(s->selected = mem_new(err, n, sizeof *s->selected))) return -1;
+    for (size_t i = 0; i < n; i++) {
+        const Sample *sample = samples->items + i;
+        if (!sample->scored || !sample->ranked)
+            return err_input(err, "%s: slot %zu, k %zu has no \"%s\": not ranked candidates", path, sample->slot, sample->k, sample->scored ? "rank" : "reward");
+        s->rewards[i] = sample->reward;
+        s->selected[i] = sample->selected;
+        s->slots += !i || sample->slot != sample[-1].slot;
+        s->kept += sample->selected;
+    }
+    return 0;
+}
+
+// "iter_012" gives 12; false for what is no such name.
+static bool iteration_number(size_t *number, const char *name)
+{
+    const char *digits = name + 5;
+    if (strncmp(name, "iter_", 5) || !*digits || strlen(digits) > 9 || strspn(digits, "0123456789") != strlen(digits)) return false;
+    *number = (size_t)strtoul(digits, NULL, 10);
+    return true;
+}
+
+typedef struct { size_t number; const char *name; } IterationFolder;
+
+static int by_number(const void *left, const void *right)
+{
+    const IterationFolder *a = left, *b = right;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static int read_candidates(RunFiles *files, const char *folder, const IterationFolder *from, Err *err)
+{
+    SampleList samples = {0};
+    char *inner = os_join(err, folder, from->name), *path = NULL;
+    int status = inner ? find(&path, inner, "candidates.jsonl", err) : -1;
+    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) ? -1 : 0;
+    if (path && !status) { // only the first and the latest stay
+        SampleList *place = files->first.count ? &files->last : &files->first;
+        samples_free(place);
+        *place = samples;
+    } else samples_free(&samples);
+    mem_free(path);
+    mem_free(inner);
+    return status;
+}
+
+static int read_iterations(RunFiles *files, const char *folder, Err *err)
+{
+    OsNames names;
+    if (os_list_folder(&names, folder, err)) return -1;
+    size_t count = 0;
+    IterationFolder *list = mem_new(err, names.count, sizeof *list);
+    for (size_t i = 0; list && i < names.count; i++) {
+        list[count].name = names.names[i];
+        count += iteration_number(&list[count].number, names.names[i]);
+    }
+    if (list) qsort(list, count, sizeof *list, by_number);
+    int status = list ? 0 : -1;
+    for (size_t i = 0; !status && i < count; i++) status = read_candidates(files, folder, list + i, err);
+    mem_free(list);
+    os_names_free(&names);
+    return status;
+}
+
+// ---- all ---------------------------------------------------------------------------------------------------------------------------
+
+int run_files_read(RunFiles *files, const char *folder, Err *err)
+{
+    *files = (RunFiles){0};
+    int status = read_metrics(files, folder, err) || read_timing(files, folder, err) || read_settings(files, folder, err) ||
+        read_document(&files->provenance, folder, "provenance.json", err) || read_document(&files->heads, folder, "heads.json", err) ||
+        check_heads(files, folder, err) || read_answers(files, folder, err) || read_iterations(files, folder, err);
+    if (status) run_files_free(files);
+    return status ? -1 : 0;
+}
+
+void run_files_free(RunFiles *files)
+{
+    for (size_t i = 0; i < files->curve_count; i++) mem_free(files->curves[i].stage), mem_free(files->curves[i].points);
+    for (size_t i = 0; i < files->time_count; i++) mem_free(files->times[i].stage);
+    for (size_t i = 0; i < files->spread_count; i++) mem_free(files->spreads[i].rewards), mem_free(files->spreads[i].selected);
+    mem_free(files->rows);
+    mem_free(files->curves);
+    mem_free(files->times);
+    mem_free(files->spreads);
+    samples_free(&files->first);
+    samples_free(&files->last);
+    samples_free(&files->before);
+    samples_free(&files->after);
+    json_decref(files->heads);
+    json_decref(files->provenance);
+    text_free(&files->settings);
+    *files = (RunFiles){0};
+}
+
+// ---- settings ----------------------------------------------------------------------------------------------------------------------
+
+static const json_t *option(const RunFiles *files, const char *key)
+{
+    char staged[80];
+    const json_t *options = json_object_get(files->provenance, "options"), *value;
+    snprintf(staged, sizeof staged, "align.%s", key);
+    return (value = json_object_get(options, staged)) ? value : json_object_get(options, key);
+}
+
+const char *run_option(const RunFiles *files, const char *key) { return json_string_value(option(files, key)); }
+
+bool run_number(const RunFiles *files, const char *key, double *value)
+{
+    const json_t *found = option(files, key);
+    *value = json_number_value(found);
+    return json_is_number(found);
+}
