@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* attention-internal.h - the block sizes on which kernels/isa/attention.c and its scratch size agree. They decide speed and
+/* attention-internal.h - the block sizes on which kernels/isa/attention*.c and their scratch size agree. They decide speed and
  * memory only: no result depends on them. */
 #ifndef RAFT_KERNELS_ATTENTION_INTERNAL_H
 #define RAFT_KERNELS_ATTENTION_INTERNAL_H

@@ -83,7 +83,8 @@ static Batch new_batch(Setup setup, uint64_t seed)
     assert_non_null(b.table);
     for (size_t i = 0, page = 0; i < setup.count; i++) {
         b.spans[i].pages = b.table + page;
-        for (size_t g = 0; g < (setup.lengths[i] + PAGE - 1) / PAGE; g++, page++) b.table[page] = b.memory + (pages - 1 - page) * b.page_floats;
+        for (size_t g = 0; g < (setup.lengths[i] + PAGE - 1) / PAGE; g++, page++)
+            b.table[page] = b.memory + (pages - 1 - page) * b.page_floats;
     }
     TestRandom random = {seed};
     test_fill(&random, b.x, b.rows * b.stride);
@@ -100,7 +101,8 @@ static void free_batch(Batch *b)
 
 static Result new_result(const Batch *b)
 {
-    return (Result){filled(b->rows * width(b), UNTOUCHED), filled(b->rows * b->setup.heads * 2, UNTOUCHED), filled(b->rows * b->stride, UNTOUCHED)};
+    return (Result){filled(b->rows * width(b), UNTOUCHED), filled(b->rows * b->setup.heads * 2, UNTOUCHED),
+        filled(b->rows * b->stride, UNTOUCHED)};
 }
 
 static void free_result(Result *r) { mem_free(r->out), mem_free(r->stats), mem_free(r->dx); }
@@ -133,7 +135,8 @@ static void assert_same_result(const Batch *b, const Result *got, const Result *
         {"max and sum", got->stats, want->stats, b->rows * b->setup.heads * 2},
         {"dq|dk|dv", got->dx, want->dx, b->rows * b->stride}};
     for (size_t i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%s: %s, %zu/%zu heads of %zu", what, parts[i].part, b->setup.heads, b->setup.kv_heads, b->setup.head_dim);
+        snprintf(name, sizeof name, "%s: %s, %zu/%zu heads of %zu", what, parts[i].part, b->setup.heads, b->setup.kv_heads,
+            b->setup.head_dim);
         assert_same_bits(parts[i].got, parts[i].want, parts[i].n, name);
     }
 }
@@ -200,8 +203,9 @@ static void contract_forward(const Batch *b, Result *r, size_t from)
                 float *stats = r->stats + ((span->row + i) * heads + head) * 2;
                 contract_weights(b, span, head, i, p, stats);
                 for (size_t d = 0; d < hd; d++) {
+                    const float *v = values_of(b) + span->row * b->stride + kv * hd + d;
                     float sum = 0;
-                    for (size_t j = 0; j <= i; j++) sum = host_fmaf(p[j], values_of(b)[(span->row + j) * b->stride + kv * hd + d], sum);
+                    for (size_t j = 0; j <= i; j++) sum = host_fmaf(p[j], v[j * b->stride], sum);
                     r->out[((span->row + i) * heads + head) * hd + d] = sum / stats[1];
                 }
             }
@@ -349,7 +353,8 @@ static void agrees_with_double_precision(void **state)
     for (size_t i = 0; i < SETUP_COUNT; i++) {
         Batch b = new_batch(SETUPS[i], 200 + i);
         Result got = run(list[0], &b);
-        double *x = doubles(b.x, b.rows * b.stride), *dx = doubles(NULL, b.rows * b.stride), *out = doubles(NULL, b.rows * width(&b));
+        double *x = doubles(b.x, b.rows * b.stride), *dx = doubles(NULL, b.rows * b.stride);
+        double *out = doubles(NULL, b.rows * width(&b));
         exact(&b, x, out, dx);
         float *want = rounded(out, b.rows * width(&b)), *dwant = rounded(dx, b.rows * b.stride);
         for (size_t row = 0; row < b.rows; row++)
@@ -369,7 +374,8 @@ static void gradients_agree_with_central_differences(void **state)
     const Kernels *list[4];
     kernels_available(list);
     Result got = run(list[0], &b);
-    double *x = doubles(b.x, b.rows * b.stride), *out = doubles(NULL, b.rows * width(&b)), *slope = doubles(NULL, b.rows * b.stride);
+    double *x = doubles(b.x, b.rows * b.stride), *slope = doubles(NULL, b.rows * b.stride);
+    double *out = doubles(NULL, b.rows * width(&b));
     for (size_t i = 0; i < b.rows * b.stride; i++) {
         const double step = 1e-5, held = x[i];
         if (i % b.stride >= b.stride - GAP) continue;
@@ -391,6 +397,29 @@ static void gradients_agree_with_central_differences(void **state)
         mem_free(have), mem_free(want);
     }
     free(x), free(out), free(slope), free_result(&got), free_batch(&b);
+}
+
+static void pages_hold_keys_transposed_then_values_and_nothing_else(void **state)
+{
+    (void)state;
+    Setup setup = {4, 2, 6, 2, {20, 16}};
+    const Kernels *list[4];
+    size_t count = kernels_available(list);
+    for (size_t isa = 0; isa < count; isa++) {
+        Batch b = new_batch(setup, 21);
+        size_t hd = setup.head_dim, written = 0, expected = 2 * b.rows * kv_width(&b);
+        list[isa]->attention_store(keys_of(&b), values_of(&b), b.spans, setup.count, &b.shape);
+        for (size_t s = 0; s < setup.count; s++)
+            for (size_t j = 0; j < setup.lengths[s]; j++)
+                for (size_t i = 0; i < kv_width(&b); i++) {
+                    const float *k = b.spans[s].pages[j / PAGE] + b.shape.page_offset + i / hd * 2 * PAGE * hd, *v = k + PAGE * hd;
+                    size_t at = (b.spans[s].row + j) * b.stride + i, d = i % hd;
+                    assert_true(k[d * PAGE + j % PAGE] == keys_of(&b)[at] && v[j % PAGE * hd + d] == values_of(&b)[at]);
+                }
+        for (size_t i = 0; i < 3 * b.page_floats; i++) written += !isnan(b.memory[i]);
+        assert_int_equal(written, expected);
+        free_batch(&b);
+    }
 }
 
 static void threads_do_not_change_a_bit(void **state)
@@ -465,7 +494,8 @@ static void sequences_may_share_the_pages_of_a_common_prefix(void **state)
     kernels_available(list);
     Batch apart = new_batch(setup, 51);
     size_t common = 32, columns = (setup.heads + 2 * setup.kv_heads) * setup.head_dim;
-    for (size_t i = 0; i < common; i++) memcpy(apart.x + (45 + i) * apart.stride, apart.x + i * apart.stride, columns * sizeof(float));
+    for (size_t i = 0; i < common; i++)
+        memcpy(apart.x + (45 + i) * apart.stride, apart.x + i * apart.stride, columns * sizeof(float));
     Result want = new_result(&apart), got = new_result(&apart);
     run_forward(list[0], &apart, &want);
 
@@ -496,8 +526,8 @@ static void the_batch_around_a_sequence_does_not_change_its_bits(void **state)
     for (size_t s = 0; s < setup.count; s++) {
         const AttentionSpan *span = b.spans + s;
         list[0]->attention_forward(alone.out, alone.stats, b.x, span, 1, &b.shape, b.scratch, b.scratch_stride);
-        list[0]->attention_backward(alone.dx, alone.dx + after_q, alone.dx + after_k, b.dout, alone.out, alone.stats, b.x, span, 1, &b.shape,
-            b.scratch, b.scratch_stride);
+        list[0]->attention_backward(alone.dx, alone.dx + after_q, alone.dx + after_k, b.dout, alone.out, alone.stats, b.x, span, 1,
+            &b.shape, b.scratch, b.scratch_stride);
         for (size_t row = span->row; row < span->row + span->queries; row++)
             assert_same_bits(alone.dx + row * b.stride, together.dx + row * b.stride, columns, "alone");
     }
@@ -552,6 +582,7 @@ int main(void)
         cmocka_unit_test(follows_the_contract_bit_for_bit),
         cmocka_unit_test(agrees_with_double_precision),
         cmocka_unit_test(gradients_agree_with_central_differences),
+        cmocka_unit_test(pages_hold_keys_transposed_then_values_and_nothing_else),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(decoding_gives_the_bits_of_the_full_forward),
         cmocka_unit_test(sequences_may_share_the_pages_of_a_common_prefix),
