@@ -359,7 +359,7 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
     assert(!out->count);
     if (policy->options.sample.temperature == 0 && policy->options.sample.stream == STREAM_SAMPLE)
         return err_input(err, "--temperature must be above 0 to collect: greedy answers to a prompt are all the same");
-    if (b > UINT32_MAX || iteration >> 24) return err_input(err, "more than 2^32 prompts or 2^24 iterations: they are counters of the random generator");
+    if ((uint64_t)b > UINT32_MAX || iteration >> 24) return err_input(err, "more than 2^32 prompts or 2^24 iterations: they are counters of the random generator");
     int status = stage_draw(&stage, policy, prompts, iteration, err);
     for (size_t slot = 0; slot < b && !status; slot++) status = add_slot(policy, out, &stage, slot, prompts[slot], err);
     stage_free(&stage);

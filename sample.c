@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* sample.c - batched generation: pages of keys and values, and which sequences share a batch.
+/* sample.c - batched generation: which sequences share a batch, when prompts enter, what ends an answer.
  *
- * Knows nothing of rewards, files or training. The choice of a token from its logits is in choose.c. Start reading at
- * sample_generate, then generate_all.
+ * Knows nothing of rewards, files or training. Pages of keys and values are in sample_cache.c, the choice of a token from its
+ * logits in sample_choose.c. Start reading at sample_generate, then generate_all.
  *
  * Prompts enter in groups: up to `group` answers to one prompt start together from one prefill. The first of them takes the
  * prefill's pages as they are; the others share its full pages, which nobody writes any more, and copy the last, partial one.
@@ -22,6 +22,7 @@
 #include "files/unicode.h"
 #include "kernels/strict.h"
 #include "loss.h"
+#include "sample-internal.h"
 
 enum {
     PREFILL_ROWS = 1024,     // prompt tokens in one pass, unless a single prompt is longer
@@ -32,62 +33,6 @@ enum {
 SampleOptions sample_defaults(void)
 {
     return (SampleOptions){.samples = 1, .max_new = 48, .temperature = 1, .top_p = 1, .eos = -1, .seed = 1, .stream = STREAM_SAMPLE, .batch = 256};
-}
-
-// ---- the pool of pages -------------------------------------------------------------------------------------------------------
-
-typedef struct {
-    float *data;          // [count, page_floats]; memory is touched only when a page is first used
-    uint32_t *references; // [count] sequences that read the page
-    uint32_t *unused;     // [unused_count] last in, first out: recently used memory first
-    size_t page_floats, count, unused_count;
-} PagePool;
-
-static int pool_init(PagePool *pool, size_t count, size_t page_floats, Err *err)
-{
-    *pool = (PagePool){.page_floats = page_floats, .count = count, .unused_count = count};
-    if (count > UINT32_MAX) return err_failed(err, "out of memory: %zu pages of keys and values", count);
-    pool->data = mem_new(err, count, page_floats * sizeof(float));
-    pool->references = pool->data ? mem_new(err, count, sizeof *pool->references) : NULL;
-    pool->unused = pool->references ? mem_new(err, count, sizeof *pool->unused) : NULL;
-    if (!pool->unused) return err_prefix(err, "keys and values (a smaller --sample-batch needs less)");
-    for (size_t i = 0; i < count; i++) pool->unused[i] = (uint32_t)(count - 1 - i);
-    return 0;
-}
-
-static void pool_free(PagePool *pool)
-{
-    mem_free(pool->data);
-    mem_free(pool->references);
-    mem_free(pool->unused);
-    *pool = (PagePool){0};
-}
-
-static float *pool_take(PagePool *pool)
-{
-    assert(pool->unused_count > 0);
-    uint32_t page = pool->unused[--pool->unused_count];
-    pool->references[page] = 1;
-    return pool->data + page * pool->page_floats;
-}
-
-static uint32_t pool_index(const PagePool *pool, const float *page) { return (uint32_t)((size_t)(page - pool->data) / pool->page_floats); }
-
-static float *pool_share(PagePool *pool, float *page)
-{
-    pool->references[pool_index(pool, page)]++;
-    return page;
-}
-
-static float *pool_copy(PagePool *pool, const float *page)
-{
-    return memcpy(pool_take(pool), page, pool->page_floats * sizeof *page);
-}
-
-static void pool_release(PagePool *pool, const float *page)
-{
-    uint32_t index = pool_index(pool, page);
-    if (--pool->references[index] == 0) pool->unused[pool->unused_count++] = index;
 }
 
 // ---- the stop string ---------------------------------------------------------------------------------------------------------
@@ -363,7 +308,7 @@ static int check_options(const SampleOptions *how, const Model *model, const Tok
     if (how->temperature != 0 && !(how->temperature >= LEAST_TEMPERATURE && how->temperature <= 1e4f))
         return err_input(err, "--temperature must be 0 (greedy) or %g to 10000, found %g", (double)LEAST_TEMPERATURE, (double)how->temperature);
     if (!(how->top_p > 0 && how->top_p <= 1)) return err_input(err, "--top-p must be above 0 and at most 1, found %g", (double)how->top_p);
-    if (how->max_new > UINT32_MAX || how->samples > UINT32_MAX - how->first_sample || how->seed >> 63 || how->iteration >> 24)
+    if ((uint64_t)how->max_new > UINT32_MAX || (uint64_t)how->samples + how->first_sample > UINT32_MAX || how->seed >> 63 || how->iteration >> 24)
         return err_input(err, "seed, iteration, samples or max-new out of range: they are counters of the random generator"
             " (below 2^63, 2^24, 2^32, 2^32)");
     if (how->stop && !*how->stop) return err_input(err, "--stop must not be an empty string");

@@ -170,7 +170,7 @@ static int bootstrap(Measure *out, NgramTable *t, uint64_t seed, Err *err)
 static int ngram_share(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, bool once, uint64_t seed, Err *err)
 {
     NgramTable table;
-    assert(n >= 1 && n <= NGRAM_MAX && count <= UINT32_MAX);
+    assert(n >= 1 && n <= NGRAM_MAX && (uint64_t)count <= UINT32_MAX);
     *out = (Measure){0};
     int status = table_init(&table, samples, count, n, cut, err);
     if (!status && table.start[count]) {

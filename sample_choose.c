@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* choose.c - one token from one row of logits: temperature, top-k, top-p, and the inverse of the distribution function.
+/* sample_choose.c - one token from one row of logits: temperature, top-k, top-p, and the inverse of the distribution function.
  *
  * A pure function of the logits, the options and one uniform number (sample.h). Every order of additions here is part of the
  * numerics contract. Knows nothing of sequences or batches.
