@@ -37,8 +37,8 @@ int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, siz
                 return err_input(err, "prompt \"%s\": token %zu is id %u, outside the tokenizer's vocabulary of %zu", p->id, j,
                     (unsigned)p->ids.ids[j], tokenizer->vocab);
         if (p->ids.length > context || max_new > context - p->ids.length)
-            return err_input(err, "prompt \"%s\" has %zu tokens: with --max-new %zu it does not fit the model's context of %zu", p->id,
-                p->ids.length, max_new, context);
+            return err_input(err, "prompt \"%s\" has %zu tokens: with --max-new %zu it does not fit the model's context of %zu",
+                p->id, p->ids.length, max_new, context);
     }
     return 0;
 }
@@ -98,7 +98,8 @@ static int read_answer(Expert *expert, const AnswerReader *reader, const json_t 
     ExpertAnswer answer = {0};
     size_t length = 0;
     if (json_get_string(line, key, &wanted.bytes, &wanted.length, where, err)) return -1;
-    if (find_prompt(&answer.prompt, by_id ? reader->ids : reader->texts, reader->prompts->count, wanted, key, where, err)) return -1;
+    if (find_prompt(&answer.prompt, by_id ? reader->ids : reader->texts, reader->prompts->count, wanted, key, where, err))
+        return -1;
     if (json_get_string(line, "text", &text, &length, where, err)) return -1;
     if (expert->count == expert->capacity) {
         size_t capacity = expert->capacity ? expert->capacity * 2 : 64;
@@ -111,8 +112,8 @@ static int read_answer(Expert *expert, const AnswerReader *reader, const json_t 
     int status = tokenizer_encode(reader->tokenizer, &answer.tokens, text, length, err);
     if (!status && !answer.tokens.length) status = err_input(err, "%s: key \"text\": the answer is empty", where);
     if (!status && answer.tokens.length > reader->context - prompt_length)
-        status = err_input(err, "%s: the answer has %zu tokens: with the prompt's %zu it does not fit the model's context of %zu", where,
-            answer.tokens.length, prompt_length, reader->context);
+        status = err_input(err, "%s: the answer has %zu tokens: with the prompt's %zu it does not fit the model's context of %zu",
+            where, answer.tokens.length, prompt_length, reader->context);
     if (status) tokens_free(&answer.tokens);
     else expert->answers[expert->count++] = answer;
     return status;
@@ -152,7 +153,8 @@ static int open_answers(Expert *expert, const Policy *policy, Err *err)
         line = NULL;
         if (got) break;
     }
-    if (!got && !expert->count) got = err_input(err, "%s: no answers (expected JSON lines with \"prompt_id\" or \"prompt\", and \"text\")", expert->name);
+    if (!got && !expert->count)
+        got = err_input(err, "%s: no answers (expected JSON lines with \"prompt_id\" or \"prompt\", and \"text\")", expert->name);
     jsonl_close(&in);
     mem_free(reader.ids);
     mem_free(reader.texts);
@@ -166,11 +168,14 @@ static int open_model(Expert *expert, const Policy *policy, Err *err)
     Tokenizer tokenizer;
     if (checkpoint_load(&expert->model, expert->name, err)) return -1;
     expert->is_model = true;
-    if (expert->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model cannot be an expert: it has no next-token head", expert->name);
+    if (expert->model.config.head != HEAD_LM)
+        return err_input(err, "%s: a reward model cannot be an expert: it has no next-token head", expert->name);
     if (checkpoint_load_tokenizer(&tokenizer, expert->name, &expert->model.config, err)) return -1;
-    bool same = tokenizer_hash(&tokenizer) == tokenizer_hash(policy->tokenizer) && expert->model.config.vocab == policy->model->config.vocab;
+    bool same = tokenizer_hash(&tokenizer) == tokenizer_hash(policy->tokenizer) &&
+        expert->model.config.vocab == policy->model->config.vocab;
     tokenizer_free(&tokenizer);
-    return same ? 0 : err_input(err, "%s: this expert has another tokenizer than the policy (give its answers as a JSONL file instead)", expert->name);
+    if (same) return 0;
+    return err_input(err, "%s: this expert has another tokenizer than the policy (give its answers as a JSONL file)", expert->name);
 }
 
 // ---- the policy --------------------------------------------------------------------------------------------------------------
@@ -179,11 +184,13 @@ int policy_init(Policy *policy, Model *model, const Model *reference, const Toke
     const Compute *cx, const PolicyOptions *options, Err *err)
 {
     assert(model && reference && tokenizer && prompts && cx);
-    *policy = (Policy){.model = model, .reference = reference, .tokenizer = tokenizer, .prompts = prompts, .cx = cx, .options = *options};
+    *policy = (Policy){.model = model, .reference = reference, .tokenizer = tokenizer, .prompts = prompts, .cx = cx,
+        .options = *options};
     if (model->config.head != HEAD_LM || reference->config.head != HEAD_LM)
         return err_input(err, "a reward model cannot be aligned: it has no next-token head");
     if (model->config.vocab != reference->config.vocab)
-        return err_input(err, "the reference has a vocabulary of %zu, the policy one of %zu", reference->config.vocab, model->config.vocab);
+        return err_input(err, "the reference has a vocabulary of %zu, the policy one of %zu", reference->config.vocab,
+            model->config.vocab);
     if (!(policy->experts = mem_new(err, options->expert_count, sizeof *policy->experts))) return -1;
     int status = 0;
     for (size_t e = 0; e < options->expert_count && !status; e++) {
@@ -242,8 +249,8 @@ static int stage_draw(Stage *stage, Policy *policy, const size_t *prompts, size_
         how.iteration = (uint32_t)iteration;
         double started = os_now_s();
         if (!(stage->drawn[source] = mem_new(err, answers, sizeof **stage->drawn))) status = -1;
-        else status = sample_generate(stage->drawn[source], model, policy->cx, policy->tokenizer, list, b, &how, policy->sample_progress,
-            policy->progress_self, err);
+        else status = sample_generate(stage->drawn[source], model, policy->cx, policy->tokenizer, list, b, &how,
+            policy->sample_progress, policy->progress_self, err);
         if (!source) policy->sample_seconds = os_now_s() - started;
     }
     policy->sampled_tokens = 0;
@@ -323,7 +330,8 @@ static int examples_init(ExampleList *list, const Sample *const *samples, size_t
 }
 
 // logprob[count]: of the samples' responses under a model, at temperature 1.
-static int evaluate_samples(float *logprob, const Model *model, const Compute *cx, const Sample *const *samples, size_t count, Err *err)
+static int evaluate_samples(float *logprob, const Model *model, const Compute *cx, const Sample *const *samples, size_t count,
+    Err *err)
 {
     ExampleList list;
     int status = examples_init(&list, samples, count, err);
@@ -359,7 +367,8 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
     assert(!out->count);
     if (policy->options.sample.temperature == 0 && policy->options.sample.stream == STREAM_SAMPLE)
         return err_input(err, "--temperature must be above 0 to collect: greedy answers to a prompt are all the same");
-    if ((uint64_t)b > UINT32_MAX || iteration >> 24) return err_input(err, "more than 2^32 prompts or 2^24 iterations: they are counters of the random generator");
+    if ((uint64_t)b > UINT32_MAX || iteration >> 24)
+        return err_input(err, "more than 2^32 prompts or 2^24 iterations: they are counters of the random generator");
     int status = stage_draw(&stage, policy, prompts, iteration, err);
     for (size_t slot = 0; slot < b && !status; slot++) status = add_slot(policy, out, &stage, slot, prompts[slot], err);
     stage_free(&stage);
@@ -414,11 +423,12 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
     return status;
 }
 
-// ---- the two as raft.h's Generator: an item is a Sample of its own ----------------------------------------------------------------
+// ---- the two as raft.h's Generator: an item is a Sample of its own ------------------------------------------------------------
 
 Candidate policy_candidate(Sample *sample, size_t prompt)
 {
-    return (Candidate){.slot = sample->slot, .prompt = prompt, .k = sample->k, .log_ratio = sample->logprob - sample->ref_logprob, .item = sample};
+    return (Candidate){.slot = sample->slot, .prompt = prompt, .k = sample->k, .log_ratio = sample->logprob - sample->ref_logprob,
+        .item = sample};
 }
 
 static void generator_release(void *self, void *item)

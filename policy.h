@@ -48,7 +48,8 @@ int policy_init(Policy *policy, Model *model, const Model *reference, const Toke
 void policy_free(Policy *policy);
 Generator policy_generator(Policy *policy);
 
-int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, size_t context, size_t max_new, Err *err); // too long: status 2, named
+// too long: status 2, named
+int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, size_t context, size_t max_new, Err *err);
 // The steps behind the generator, also used by the commands that work on files.
 int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
 // A sample as raft.c sees it; `prompt` is its prompt's index among all.

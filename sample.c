@@ -32,7 +32,8 @@ enum {
 
 SampleOptions sample_defaults(void)
 {
-    return (SampleOptions){.samples = 1, .max_new = 48, .temperature = 1, .top_p = 1, .eos = -1, .seed = 1, .stream = STREAM_SAMPLE, .batch = 256};
+    return (SampleOptions){.samples = 1, .max_new = 48, .temperature = 1, .top_p = 1, .eos = -1, .seed = 1,
+        .stream = STREAM_SAMPLE, .batch = 256};
 }
 
 // ---- the stop string ---------------------------------------------------------------------------------------------------------
@@ -69,8 +70,10 @@ int sample_text(Text *text, const Tokenizer *tokenizer, const uint32_t *ids, siz
     int status = 0;
     for (size_t i = 0; i < length && !status; i++) {
         if (ids[i] >= tokenizer->vocab)
-            status = err_input(err, "token %zu is id %u, outside the tokenizer's vocabulary of %zu", i, (unsigned)ids[i], tokenizer->vocab);
-        else if (!tokenizer->special[ids[i]]) status = text_add(&raw, err, tokenizer->tokens[ids[i]].bytes, tokenizer->tokens[ids[i]].length);
+            status = err_input(err, "token %zu is id %u, outside the tokenizer's vocabulary of %zu", i, (unsigned)ids[i],
+                tokenizer->vocab);
+        else if (!tokenizer->special[ids[i]])
+            status = text_add(&raw, err, tokenizer->tokens[ids[i]].bytes, tokenizer->tokens[ids[i]].length);
     }
     for (cut = 0; stop_length && cut + stop_length <= raw.length; cut++)
         if (!memcmp(raw.data + cut, stop, stop_length)) break;
@@ -210,7 +213,8 @@ static int write_tokens(Sampler *s, Err *err)
         Sequence *q = s->sequences + choice->sequence;
         if (choice->bad)
             return err_failed(err, "sampling: slot %u, candidate %zu, token %zu: a logit is NaN or infinite (the weights have diverged)",
-                (unsigned)prompt_of(s, q->answer)->slot, s->how->first_sample + q->answer % s->how->samples, s->answers[q->answer].length);
+                (unsigned)prompt_of(s, q->answer)->slot, s->how->first_sample + q->answer % s->how->samples,
+                s->answers[q->answer].length);
         if (append_token(s, q, choice->token, choice->logprob)) release_sequence(s, choice->sequence);
     }
     return 0;
@@ -306,15 +310,19 @@ static int check_options(const SampleOptions *how, const Model *model, const Tok
     if (!how->max_new) return err_input(err, "--max-new must be at least 1");
     if (!how->batch) return err_input(err, "--sample-batch must be at least 1");
     if (how->temperature != 0 && !(how->temperature >= LEAST_TEMPERATURE && how->temperature <= 1e4f))
-        return err_input(err, "--temperature must be 0 (greedy) or %g to 10000, found %g", (double)LEAST_TEMPERATURE, (double)how->temperature);
-    if (!(how->top_p > 0 && how->top_p <= 1)) return err_input(err, "--top-p must be above 0 and at most 1, found %g", (double)how->top_p);
-    if ((uint64_t)how->max_new > UINT32_MAX || (uint64_t)how->samples + how->first_sample > UINT32_MAX || how->seed >> 63 || how->iteration >> 24)
+        return err_input(err, "--temperature must be 0 (greedy) or %g to 10000, found %g", (double)LEAST_TEMPERATURE,
+            (double)how->temperature);
+    if (!(how->top_p > 0 && how->top_p <= 1))
+        return err_input(err, "--top-p must be above 0 and at most 1, found %g", (double)how->top_p);
+    if ((uint64_t)how->max_new > UINT32_MAX || (uint64_t)how->samples + how->first_sample > UINT32_MAX || how->seed >> 63 ||
+        how->iteration >> 24)
         return err_input(err, "seed, iteration, samples or max-new out of range: they are counters of the random generator"
             " (below 2^63, 2^24, 2^32, 2^32)");
     if (how->stop && !*how->stop) return err_input(err, "--stop must not be an empty string");
     if (how->stop && !tokenizer) return err_input(err, "--stop needs a tokenizer");
     if (how->stop && tokenizer->vocab < model->config.vocab)
-        return err_input(err, "--stop needs a tokenizer that fits the model: it has %zu tokens, the model %zu", tokenizer->vocab, model->config.vocab);
+        return err_input(err, "--stop needs a tokenizer that fits the model: it has %zu tokens, the model %zu", tokenizer->vocab,
+            model->config.vocab);
     return 0;
 }
 
@@ -329,8 +337,8 @@ static int check_prompts(const SamplePrompt *prompts, size_t count, const Model 
                 (unsigned)p->slot, p->length, how->max_new, c->context);
         for (size_t j = 0; j < p->length; j++)
             if (p->ids[j] >= c->vocab)
-                return err_input(err, "the prompt of slot %u: token %zu is id %u, outside the model's vocabulary of %zu", (unsigned)p->slot, j,
-                    (unsigned)p->ids[j], c->vocab);
+                return err_input(err, "the prompt of slot %u: token %zu is id %u, outside the model's vocabulary of %zu",
+                    (unsigned)p->slot, j, (unsigned)p->ids[j], c->vocab);
     }
     return 0;
 }
@@ -414,8 +422,8 @@ static int generate_all(Sampler *s, SampleProgress progress, void *self, Err *er
     return 0;
 }
 
-int sample_generate(Sampled *answers, const Model *model, const Compute *cx, const Tokenizer *tokenizer, const SamplePrompt *prompts,
-    size_t count, const SampleOptions *how, SampleProgress progress, void *self, Err *err)
+int sample_generate(Sampled *answers, const Model *model, const Compute *cx, const Tokenizer *tokenizer,
+    const SamplePrompt *prompts, size_t count, const SampleOptions *how, SampleProgress progress, void *self, Err *err)
 {
     if (check_options(how, model, tokenizer, err) || check_prompts(prompts, count, model, how, err)) return -1;
     if (!count) return 0;

@@ -33,7 +33,10 @@ float *pool_take(PagePool *pool)
     return pool->data + page * pool->page_floats;
 }
 
-static uint32_t pool_index(const PagePool *pool, const float *page) { return (uint32_t)((size_t)(page - pool->data) / pool->page_floats); }
+static uint32_t pool_index(const PagePool *pool, const float *page)
+{
+    return (uint32_t)((size_t)(page - pool->data) / pool->page_floats);
+}
 
 float *pool_share(PagePool *pool, float *page)
 {

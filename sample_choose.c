@@ -28,7 +28,10 @@ void choice_scratch_free(ChoiceScratch *scratch)
 }
 
 // The total order of top-k and top-p: value descending, then id ascending.
-static bool comes_before(const float *value, uint32_t a, uint32_t b) { return value[a] > value[b] || (value[a] == value[b] && a < b); }
+static bool comes_before(const float *value, uint32_t a, uint32_t b)
+{
+    return value[a] > value[b] || (value[a] == value[b] && a < b);
+}
 
 static void heap_sink(uint32_t *heap, size_t at, size_t n, const float *value)
 {
@@ -123,7 +126,8 @@ static uint32_t invert_distribution(const Kernels *k, ChoiceScratch *s, size_t v
     return last_possible(s->p, 0, vocab);
 }
 
-uint32_t sample_choose(const Kernels *k, const float *logits, size_t vocab, const SampleOptions *how, float u, ChoiceScratch *scratch)
+uint32_t sample_choose(const Kernels *k, const float *logits, size_t vocab, const SampleOptions *how, float u,
+    ChoiceScratch *scratch)
 {
     assert(scratch->vocab >= vocab && vocab > 0);
     if (how->temperature == 0) {

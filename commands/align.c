@@ -23,7 +23,7 @@ typedef struct {
     json_t *lines;     // of metrics.jsonl, for --json
 } Align;
 
-// ---- what a reader sees ----------------------------------------------------------------------------------------------------------
+// ---- what a reader sees -------------------------------------------------------------------------------------------------------
 
 static int by_rank_of_reward(const void *left, const void *right)
 {
@@ -75,7 +75,10 @@ static int on_measured(void *self, size_t iteration, const Evaluation *e, double
     Align *a = self;
     Text row = {0};
     char label[32];
-    if (a->options->json) return json_array_append(a->lines, (json_t *)(uintptr_t)line) ? err_failed(err, "out of memory while recording metrics") : 0;
+    if (a->options->json) {
+        bool kept = !json_array_append(a->lines, (json_t *)(uintptr_t)line);
+        return kept ? 0 : err_failed(err, "out of memory while recording metrics");
+    }
     snprintf(label, sizeof label, "%zu", iteration);
     int status = iteration && !a->options->explain ? 0 : evaluation_heading(&row, "iteration", err);
     if (!status) status = evaluation_row(&row, label, e, tokens_per_s, err);
@@ -85,7 +88,7 @@ static int on_measured(void *self, size_t iteration, const Evaluation *e, double
     return status;
 }
 
-// ---- the run ---------------------------------------------------------------------------------------------------------------------
+// ---- the run ------------------------------------------------------------------------------------------------------------------
 
 static int check_options(const CommandContext *cx, Err *err)
 {
@@ -93,9 +96,11 @@ static int check_options(const CommandContext *cx, Err *err)
     if (cx->word_count != 1) return err_input(err, "align: expected one checkpoint folder, found %zu", cx->word_count);
     if (o->algo && !strcmp(o->algo, "ppo")) return err_input(err, "align: --algo ppo is not built yet; --algo raft is");
     if (!o->prompts) return err_input(err, "align: --prompts FILE.jsonl is missing");
-    if (!o->reward.count) return err_input(err, "align: --reward SPEC is missing (head:DIR, lexicon:FILE, length:N or command:PROGRAM)");
+    if (!o->reward.count)
+        return err_input(err, "align: --reward SPEC is missing (head:DIR, lexicon:FILE, length:N or command:PROGRAM)");
     if (!o->output) return err_input(err, "align: -o RUN is missing (the run directory)");
-    if (o->temperature == 0) return err_input(err, "align: --temperature must be above 0: greedy answers to a prompt are all the same");
+    if (o->temperature == 0)
+        return err_input(err, "align: --temperature must be above 0: greedy answers to a prompt are all the same");
     return 0;
 }
 
@@ -103,16 +108,19 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
     PolicySetup *s = &a->setup;
-    if (setup_model(s, cx->words[0], err) || setup_prompts(s, o, err) || setup_reference(s, o, true, err) || setup_policy(s, o, &cx->compute, err)) return -1;
+    if (setup_model(s, cx->words[0], err) || setup_prompts(s, o, err) || setup_reference(s, o, true, err) ||
+        setup_policy(s, o, &cx->compute, err)) return -1;
     if (setup_rewards(&a->rewards, o, &cx->compute, err)) return -1;
     const ModelConfig *c = &s->model.config;
     if (o->test_corpus && (read_texts(&a->corpus, o->test_corpus, o, err) ||
             documents_encode(&a->documents, &a->corpus, NULL, a->corpus.count, &s->tokenizer, c->eos, c->context, err))) return -1;
-    a->evaluate = (EvaluateOptions){.tokenizer = &s->tokenizer, .prompts = o->eval_prompts ? &s->prompts : NULL, .prompt_count = o->eval_prompts,
+    a->evaluate = (EvaluateOptions){.tokenizer = &s->tokenizer, .prompts = o->eval_prompts ? &s->prompts : NULL,
+        .prompt_count = o->eval_prompts,
         .rewards = &a->rewards, .reference = s->reference, .held_out = a->documents.examples, .held_out_count = a->documents.count,
         .sample = sample_options(o, c), .seed = o->seed};
     a->evaluate.sample.samples = 1;
-    a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
+    a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples,
+        .rank = rank_options(o), .seed = o->seed},
         .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .iterations = o->iterations, .quiet = o->quiet,
         .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
     a->options = o;
@@ -156,10 +164,11 @@ const Command command_align = {
     .summary = "RAFT: collect, rank, fine-tune, again and again, in a run directory",
     .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
     .defaults = STAGE_TRAIN_DEFAULTS " eval-prompts=64",
-    .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl (a line an\n"
-            "iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table measures answers to the\n"
-            "first --eval-prompts prompts, drawn from a random stream of their own; with 0, each stage's candidates. --gold SPEC is measured\n"
-            "and never optimised; --test-corpus adds the perplexity of human text; --explain shows answers and what was kept of them.",
+    .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl\n"
+            "(a line an iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table\n"
+            "measures answers to the first --eval-prompts prompts, drawn from a random stream of their own; with 0, each stage's\n"
+            "candidates. --gold SPEC is measured and never optimised; --test-corpus adds the perplexity of human text; --explain\n"
+            "shows answers and what was kept of them.",
     .needs_compute = true,
     .run = run,
 };

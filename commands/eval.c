@@ -107,9 +107,10 @@ const Command command_eval = {
     .summary = "reward, positive rate, perplexity, diversity and KL, with 95 % intervals",
     .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
     .defaults = "samples=1",
-    .help = "eval CKPT --prompts P.jsonl [--reward SPEC --gold SPEC --reference CKPT --corpus HELDOUT] answers the prompts and measures the\n"
-            "answers; --corpus adds the perplexity of human text. Answers are drawn from a random stream of their own: checkpoints that\n"
-            "are compared with the same --seed meet the same random numbers. --temperature 0 measures the greedy answers.",
+    .help = "eval CKPT --prompts P.jsonl [--reward SPEC --gold SPEC --reference CKPT --corpus HELDOUT] answers the prompts\n"
+            "and measures the answers; --corpus adds the perplexity of human text. Answers are drawn from a random stream of their\n"
+            "own: checkpoints that are compared with the same --seed meet the same random numbers. --temperature 0 measures the\n"
+            "greedy answers.",
     .needs_compute = true,
     .run = run,
 };

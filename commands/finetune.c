@@ -25,6 +25,13 @@ static int read_ranked(FineTune *f, const char *path, Err *err)
     return f->selected ? 0 : err_input(err, "%s: no candidate is selected: there is nothing to fine-tune on", path);
 }
 
+static int record_inputs(FineTune *f, const Options *o, Err *err)
+{
+    return run_record_hash(&f->run, "start_hash", checkpoint_hash(&f->setup.model), err) ||
+        run_record_file(&f->run, "data_hash", o->data, err) ||
+        run_record_hash(&f->run, "tokenizer_hash", tokenizer_hash(&f->setup.tokenizer), err) ? -1 : 0;
+}
+
 static int learn(FineTune *f, const Options *o, Err *err)
 {
     TrainWatch watch;
@@ -47,7 +54,8 @@ static int report(const FineTune *f, const Options *o, Err *err)
     if (o->json)
         return print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "examples", (json_int_t)f->selected, "targets",
             (json_int_t)last->targets, "loss", json_float(last->loss), "seconds", json_float(f->setup.policy.train_seconds)), err);
-    printf("%s: fine-tuned on %zu candidates in %.1f s, loss %.4f\n", o->output, f->selected, f->setup.policy.train_seconds, last->loss);
+    printf("%s: fine-tuned on %zu candidates in %.1f s, loss %.4f\n", o->output, f->selected, f->setup.policy.train_seconds,
+        last->loss);
     return 0;
 }
 
@@ -58,11 +66,10 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count != 1) return err_input(err, "finetune: expected one checkpoint folder, found %zu", cx->word_count);
     if (!o->data) return err_input(err, "finetune: --data FILE.jsonl is missing (candidates ranked by raft rank)");
     if (!o->output) return err_input(err, "finetune: -o DIR is missing");
-    int status = setup_model(&f.setup, cx->words[0], err) || read_ranked(&f, o->data, err) || setup_reference(&f.setup, o, false, err) ||
-        setup_policy(&f.setup, o, &cx->compute, err) || run_open(&f.run, o->output, "finetune", cx->settings, o, &cx->compute, err) ||
-        run_record_hash(&f.run, "start_hash", checkpoint_hash(&f.setup.model), err) || run_record_file(&f.run, "data_hash", o->data, err) ||
-        run_record_hash(&f.run, "tokenizer_hash", tokenizer_hash(&f.setup.tokenizer), err) || learn(&f, o, err) || save(&f, o, err) ||
-        report(&f, o, err);
+    int status = setup_model(&f.setup, cx->words[0], err) || read_ranked(&f, o->data, err) ||
+        setup_reference(&f.setup, o, false, err) || setup_policy(&f.setup, o, &cx->compute, err) ||
+        run_open(&f.run, o->output, "finetune", cx->settings, o, &cx->compute, err) || record_inputs(&f, o, err) ||
+        learn(&f, o, err) || save(&f, o, err) || report(&f, o, err);
     run_close(&f.run);
     samples_free(&f.samples);
     setup_free(&f.setup);
@@ -75,8 +82,9 @@ const Command command_finetune = {
     .summary = "RAFT step 3: fine-tune on the selected candidates; writes a checkpoint",
     .groups = OPT_COMMON | OPT_DATA | OPT_TRAIN | OPT_ALIGN,
     .defaults = STAGE_TRAIN_DEFAULTS,
-    .help = "finetune CKPT --data R.jsonl -o DIR trains on the response tokens of the lines marked selected, in the order of the file, with\n"
-            "AdamW and its schedule started afresh. Token ids are used as they are. For a later stage of align give --iteration.",
+    .help = "finetune CKPT --data R.jsonl -o DIR trains on the response tokens of the lines marked selected, in the order\n"
+            "of the file, with AdamW and its schedule started afresh. Token ids are used as they are. For a later stage of\n"
+            "align give --iteration.",
     .needs_compute = true,
     .run = run,
 };

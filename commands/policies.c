@@ -12,7 +12,8 @@ int setup_model(PolicySetup *s, const char *folder, Err *err)
 {
     s->folder = folder;
     if (checkpoint_load(&s->model, folder, err)) return -1;
-    if (s->model.config.head != HEAD_LM) return err_input(err, "%s: a reward model gives no answers; expected a language model", folder);
+    if (s->model.config.head != HEAD_LM)
+        return err_input(err, "%s: a reward model gives no answers; expected a language model", folder);
     return checkpoint_load_tokenizer(&s->tokenizer, folder, &s->model.config, err);
 }
 
@@ -24,7 +25,8 @@ int setup_reference(PolicySetup *s, const Options *o, bool copy, Err *err)
     if (o->reference && checkpoint_load(&s->other, o->reference, err)) return -1;
     s->reference = &s->other;
     if (s->other.config.vocab == s->model.config.vocab) return 0;
-    return err_input(err, "--reference %s: a vocabulary of %zu, but %s has %zu", o->reference, s->other.config.vocab, s->folder, s->model.config.vocab);
+    return err_input(err, "--reference %s: a vocabulary of %zu, but %s has %zu", o->reference, s->other.config.vocab, s->folder,
+        s->model.config.vocab);
 }
 
 int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err)
@@ -47,7 +49,8 @@ int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err
 int setup_prompts(PolicySetup *s, const Options *o, Err *err)
 {
     if (prompts_read(&s->prompts, o->prompts, err)) return -1;
-    if (s->prompts.repaired) fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", o->prompts, s->prompts.repaired);
+    if (s->prompts.repaired)
+        fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", o->prompts, s->prompts.repaired);
     while (o->limit && s->prompts.count > o->limit) prompts_drop_last(&s->prompts);
     int status = 0;
     for (size_t i = 0; o->prompt_tokens && i < s->prompts.count && !status; i++)
@@ -73,12 +76,14 @@ SampleOptions sample_options(const Options *o, const ModelConfig *config)
 
 RankOptions rank_options(const Options *o)
 {
-    return (RankOptions){.mode = o->mode && !strcmp(o->mode, "global") ? RANK_GLOBAL : RANK_LOCAL, .accept = o->accept, .kl_beta = o->kl_beta};
+    return (RankOptions){.mode = o->mode && !strcmp(o->mode, "global") ? RANK_GLOBAL : RANK_LOCAL, .accept = o->accept,
+        .kl_beta = o->kl_beta};
 }
 
 int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)
 {
-    PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items, .expert_count = o->expert.count};
+    PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items,
+        .expert_count = o->expert.count};
     if (train_options(&options.train, o, err)) return -1;
     return policy_init(&s->policy, &s->model, s->reference, &s->tokenizer, &s->prompts, cx, &options, err);
 }

@@ -68,9 +68,10 @@ static int report(const Ranking *r, const Options *o, Err *err)
     if (!status) {
         Measure before = metric_mean(all, n), after = metric_mean(selected, kept);
         if (o->json)
-            status = print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "candidates", (json_int_t)n, "selected", (json_int_t)kept,
-                "reward", json_float(before.mean), "selected_reward", json_float(after.mean)), err);
-        else printf("%s: %zu of %zu candidates selected; mean reward %.4f, of the selected %.4f\n", o->output, kept, n, before.mean, after.mean);
+            status = print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "candidates", (json_int_t)n, "selected",
+                (json_int_t)kept, "reward", json_float(before.mean), "selected_reward", json_float(after.mean)), err);
+        else printf("%s: %zu of %zu candidates selected; mean reward %.4f, of the selected %.4f\n", o->output, kept, n,
+            before.mean, after.mean);
     }
     mem_free(all);
     mem_free(selected);
@@ -97,8 +98,8 @@ const Command command_rank = {
     .operands = "CANDIDATES.jsonl",
     .summary = "RAFT step 2: score candidates, rank them, mark the best",
     .groups = OPT_COMMON | OPT_RANK,
-    .help = "rank C.jsonl --reward SPEC [--mode local|global --accept A --kl-beta B] -o R.jsonl adds reward, rewards{}, rank and selected to\n"
-            "each line. Without --reward, the lines must hold a \"reward\" that an outside program has put there.",
+    .help = "rank C.jsonl --reward SPEC [--mode local|global --accept A --kl-beta B] -o R.jsonl adds reward, rewards{}, rank\n"
+            "and selected to each line. Without --reward, the lines must hold a \"reward\" that an outside program has put there.",
     .needs_compute = true,
     .run = run,
 };

@@ -143,7 +143,10 @@ static int write_lines(const char *path, MakeLine *make, const void *self, size_
 
 static json_t *prompt_line(const void *self, size_t i) { return prompt_json(((const PromptList *)self)->items + i); }
 
-int prompts_write(const PromptList *list, const char *path, Err *err) { return write_lines(path, prompt_line, list, list->count, err); }
+int prompts_write(const PromptList *list, const char *path, Err *err)
+{
+    return write_lines(path, prompt_line, list, list->count, err);
+}
 
 // ---- candidates in memory ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +198,8 @@ static json_t *rewards_json(const Sample *s)
 {
     json_t *rewards = json_object();
     int bad = !rewards;
-    for (size_t i = 0; i < s->reward_count && !bad; i++) bad = json_object_set_new(rewards, s->reward_names[i], json_float(s->reward_values[i]));
+    for (size_t i = 0; i < s->reward_count && !bad; i++)
+        bad = json_object_set_new(rewards, s->reward_names[i], json_float(s->reward_values[i]));
     if (!bad) return rewards;
     json_decref(rewards);
     return NULL;
@@ -225,7 +229,10 @@ static json_t *sample_json(const Sample *s)
 
 static json_t *sample_line(const void *self, size_t i) { return sample_json(((const SampleList *)self)->items + i); }
 
-int samples_write(const SampleList *list, const char *path, Err *err) { return write_lines(path, sample_line, list, list->count, err); }
+int samples_write(const SampleList *list, const char *path, Err *err)
+{
+    return write_lines(path, sample_line, list, list->count, err);
+}
 
 static int read_text(char **copy, size_t *length, const json_t *line, const char *key, const char *where, Err *err)
 {
@@ -294,8 +301,8 @@ static int check_order(const SampleList *list, const char *where, Err *err)
     if (list->count < 2) return 0;
     const Sample *s = list->items + list->count - 1, *before = s - 1;
     if (s->slot > before->slot || (s->slot == before->slot && s->k > before->k)) return 0;
-    return err_input(err, "%s: slot %zu, k %zu follows slot %zu, k %zu: candidates must be in ascending order of slot, then k", where, s->slot,
-        s->k, before->slot, before->k);
+    return err_input(err, "%s: slot %zu, k %zu follows slot %zu, k %zu: candidates must be in ascending order of slot, then k",
+        where, s->slot, s->k, before->slot, before->k);
 }
 
 int samples_read(SampleList *list, const char *path, Err *err)

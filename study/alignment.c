@@ -31,7 +31,7 @@ static int train_progress(void *self, size_t step, size_t steps, const StepStats
     return 0;
 }
 
-// ---- a line of metrics -----------------------------------------------------------------------------------------------------------
+// ---- a line of metrics --------------------------------------------------------------------------------------------------------
 
 static json_t *stage_json(const Alignment *a)
 {
@@ -46,8 +46,8 @@ static json_t *stage_json(const Alignment *a)
 
 static json_t *train_json(const StepStats *s)
 {
-    return json_pack("{s:o,s:o,s:I,s:I}", "loss", json_float(s->loss), "grad_norm", json_float(s->grad_norm), "tokens", (json_int_t)s->tokens,
-        "targets", (json_int_t)s->targets);
+    return json_pack("{s:o,s:o,s:I,s:I}", "loss", json_float(s->loss), "grad_norm", json_float(s->grad_norm), "tokens",
+        (json_int_t)s->tokens, "targets", (json_int_t)s->targets);
 }
 
 // The model after `iteration` iterations, and the iteration that led there when there was one.
@@ -55,7 +55,8 @@ static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, b
 {
     json_t *line = json_pack("{s:I}", "iteration", (json_int_t)iteration);
     int status = evaluation_add_json(line, e, err);
-    if (!status && after_training && (json_object_set_new(line, "stage", stage_json(a)) || json_object_set_new(line, "train", train_json(&a->policy->last))))
+    if (!status && after_training && (json_object_set_new(line, "stage", stage_json(a)) ||
+        json_object_set_new(line, "train", train_json(&a->policy->last))))
         status = err_failed(err, "out of memory, or a loss that is no number, in iteration %zu", iteration - 1);
     if (!status) status = run_metrics(a->run, json_incref(line), err);
     if (!status && a->listener.measured) status = a->listener.measured(a->listener.self, iteration, e, tokens_per_s, line, err);
@@ -91,7 +92,7 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), err);
 }
 
-// ---- what an iteration leaves behind -----------------------------------------------------------------------------------------------
+// ---- what an iteration leaves behind ------------------------------------------------------------------------------------------
 
 // The candidates as if they were answers to evaluation prompts; their samples still hold the raw reward.
 static int evaluate_stage(Alignment *a, const CandidateList *candidates, Err *err)

@@ -15,15 +15,16 @@
 // ---- answers -------------------------------------------------------------------------------------------------------------------
 
 // Answers to the evaluation prompts are what RAFT would collect, drawn from a stream of their own.
-static int collect_answers(SampleList *answers, Evaluation *out, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts,
-    Err *err)
+static int collect_answers(SampleList *answers, Evaluation *out, const Model *model, const Compute *cx,
+    const EvaluateOptions *how, size_t prompts, Err *err)
 {
     PolicyOptions options = {.sample = how->sample, .seed = how->seed};
     Policy policy;
     Model *unchanged = (Model *)(uintptr_t)model; // a policy can learn, but it is not asked to here
     options.sample.stream = STREAM_EVAL;
     options.sample.first_sample = 0;
-    if (policy_init(&policy, unchanged, how->reference ? how->reference : model, how->tokenizer, how->prompts, cx, &options, err)) return -1;
+    if (policy_init(&policy, unchanged, how->reference ? how->reference : model, how->tokenizer, how->prompts, cx, &options, err))
+        return -1;
     policy.sample_progress = how->progress;
     policy.progress_self = how->progress_self;
     size_t *order = mem_new(err, prompts, sizeof *order);
@@ -158,7 +159,8 @@ int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateO
     return status;
 }
 
-static int answer_prompts(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, size_t prompts, Err *err)
+static int answer_prompts(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how,
+    size_t prompts, Err *err)
 {
     if (collect_answers(answers, out, model, cx, how, prompts, err)) return -1;
     if (has_rewards(how) && score_answers(answers, how->rewards, err)) return -1;
@@ -233,7 +235,8 @@ static const Column columns[] = {
 int evaluation_heading(Text *out, const char *label, Err *err)
 {
     int status = text_printf(out, err, "%-12s", label);
-    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) status = text_printf(out, err, " %10s", columns[i].heading);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
+        status = text_printf(out, err, " %10s", columns[i].heading);
     return status || text_printf(out, err, " %10s\n", "tokens/s") ? -1 : 0;
 }
 
@@ -242,7 +245,8 @@ int evaluation_row(Text *out, const char *label, const Evaluation *e, double tok
     int status = text_printf(out, err, "%-12s", label);
     for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) {
         const Measure *m = (const Measure *)(const void *)((const char *)e + columns[i].offset);
-        status = m->n ? text_printf(out, err, " %10.*f", columns[i].decimals, m->mean * columns[i].factor) : text_printf(out, err, " %10s", "-");
+        status = m->n ? text_printf(out, err, " %10.*f", columns[i].decimals, m->mean * columns[i].factor)
+            : text_printf(out, err, " %10s", "-");
     }
     if (status) return -1;
     return tokens_per_s > 0 ? text_printf(out, err, " %10.0f\n", tokens_per_s) : text_printf(out, err, " %10s\n", "-");

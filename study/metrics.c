@@ -167,7 +167,8 @@ static int bootstrap(Measure *out, NgramTable *t, uint64_t seed, Err *err)
     return 0;
 }
 
-static int ngram_share(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, bool once, uint64_t seed, Err *err)
+static int ngram_share(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, bool once, uint64_t seed,
+    Err *err)
 {
     NgramTable table;
     assert(n >= 1 && n <= NGRAM_MAX && (uint64_t)count <= UINT32_MAX);

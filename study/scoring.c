@@ -22,11 +22,12 @@ static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const Rew
     if (rewards->count + 2 > REWARDS_MAX) return err_input(err, "more than %d rewards (besides gold and kl)", (int)REWARDS_MAX - 2);
     if (!size_multiply(n, rewards->count, &floats)) return err_failed(err, "out of memory: too many candidates");
     if (!(t->inputs = mem_new(err, n, sizeof *t->inputs)) || !(t->gold = mem_new(err, n, sizeof *t->gold))) return -1;
-    if (!(t->parts = mem_new(err, rewards->count, sizeof *t->parts)) || !(t->values = mem_new(err, floats, sizeof *t->values))) return -1;
+    if (!(t->parts = mem_new(err, rewards->count, sizeof *t->parts)) || !(t->values = mem_new(err, floats, sizeof *t->values)))
+        return -1;
     for (size_t p = 0; p < rewards->count; p++) t->parts[p] = t->values + p * n;
     for (size_t i = 0; i < n; i++)
-        t->inputs[i] = (RewardInput){.prompt = samples[i]->prompt, .prompt_length = samples[i]->prompt_length, .text = samples[i]->text,
-            .text_length = samples[i]->text_length};
+        t->inputs[i] = (RewardInput){.prompt = samples[i]->prompt, .prompt_length = samples[i]->prompt_length,
+            .text = samples[i]->text, .text_length = samples[i]->text_length};
     return 0;
 }
 
@@ -38,7 +39,8 @@ int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rew
     for (size_t i = 0; i < n && !status; i++) {
         samples[i]->scored = true;
         samples[i]->reward = total[i];
-        for (size_t p = 0; p < rewards->count && !status; p++) status = sample_set_reward(samples[i], reward_name(rewards, p), t.parts[p][i], err);
+        for (size_t p = 0; p < rewards->count && !status; p++)
+            status = sample_set_reward(samples[i], reward_name(rewards, p), t.parts[p][i], err);
         if (!status && rewards->gold) status = sample_set_reward(samples[i], "gold", t.gold[i], err);
     }
     table_free(&t);

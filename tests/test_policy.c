@@ -22,8 +22,8 @@ static const size_t stage[B] = {2, 0, 4};
 static void make_model(Model *m, uint64_t seed)
 {
     Err err = {0};
-    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48, .context = CONTEXT,
-        .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
+    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
+        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
     assert_ok(model_init(m, &config, &err), &err);
     model_randomise(m, seed);
     for (size_t i = 0; i < config.vocab * config.dim; i++) m->parameters[m->embedding + i] *= 4;
@@ -31,7 +31,8 @@ static void make_model(Model *m, uint64_t seed)
 
 static int set_up(void **state)
 {
-    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad", "good"};
+    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad",
+        "good"};
     TextView views[5];
     const char *special[] = {"<|endoftext|>"};
     TokenizerTraining how = {.vocab = 290, .special = special, .special_count = 1};
@@ -100,7 +101,7 @@ static char *answers_file(const char *name, const char *lines)
     return path;
 }
 
-// ---- collecting --------------------------------------------------------------------------------------------------------------------
+// ---- collecting ---------------------------------------------------------------------------------------------------------------
 
 static void answers_come_slot_after_slot(void **state)
 {
@@ -180,7 +181,9 @@ static void experts_answer_after_the_policy(void **state)
             assert_true(at < list.count && s->slot == slot && s->k == k);
             assert_string_equal(s->source, own ? "policy" : human ? file : checkpoint);
             if (own) assert_memory_equal(s->tokens.ids, alone.items[slot * K + k].tokens.ids, s->tokens.length * sizeof(uint32_t));
-            if (!own && !human) assert_memory_not_equal(s->tokens.ids, alone.items[slot * K + k - K - from_file[slot]].tokens.ids, sizeof(uint32_t) * 2);
+            if (!own && !human)
+                assert_memory_not_equal(s->tokens.ids, alone.items[slot * K + k - K - from_file[slot]].tokens.ids,
+                    sizeof(uint32_t) * 2);
             float expected = log_probability(&model, s), expected_ref = log_probability(&reference, s);
             assert_same_bits(&s->logprob, &expected, 1, "logprob");
             assert_same_bits(&s->ref_logprob, &expected_ref, 1, "ref_logprob");
@@ -207,8 +210,8 @@ static void unusable_experts_are_named(void **state)
         {"{\"prompt_id\":\"p0\"}\n", "\"text\""},
         {"{\"text\":\"a\"}\n", "\"prompt\""},
         {"", "no answers"},
-        {"{\"prompt_id\":\"p0\",\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}\n", "human.jsonl:1"},
-    };
+        {"{\"prompt_id\":\"p0\",\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}\n",
+        "human.jsonl:1"}, };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *file = answers_file("human.jsonl", cases[i][0]);
@@ -254,7 +257,7 @@ static void greedy_collection_is_refused(void **state)
     policy_free(&policy);
 }
 
-// ---- learning ------------------------------------------------------------------------------------------------------------------------
+// ---- learning -----------------------------------------------------------------------------------------------------------------
 
 static void only_selected_responses_are_learned(void **state)
 {
@@ -277,7 +280,8 @@ static void only_selected_responses_are_learned(void **state)
         s->selected = true;
         memcpy(ids[i], s->prompt_tokens.ids, s->prompt_tokens.length * sizeof **ids);
         memcpy(ids[i] + s->prompt_tokens.length, s->tokens.ids, s->tokens.length * sizeof **ids);
-        examples[i] = (Example){.ids = ids[i], .length = s->prompt_tokens.length + s->tokens.length, .prompt = s->prompt_tokens.length};
+        examples[i] = (Example){.ids = ids[i], .length = s->prompt_tokens.length + s->tokens.length,
+            .prompt = s->prompt_tokens.length};
     }
     assert_ok(trainer_init(&trainer, &expected, &cx, &o.train, &err), &err);
     assert_ok(train_run(&trainer, examples, B, o.seed, 1, NULL, NULL, &stats, &err), &err);

@@ -30,7 +30,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-// ---- the choice of a token -------------------------------------------------------------------------------------------------------
+// ---- the choice of a token ----------------------------------------------------------------------------------------------------
 
 enum { MOST = 1000 };
 #define ALMOST_ONE (1.0f - 0x1p-24f)
@@ -130,8 +130,8 @@ static void choice_equals_plain_definition(void **state)
             float u = i == 0 ? 0 : i == 1 ? ALMOST_ONE : test_uniform(&random, 0, 1);
             uint32_t got = sample_choose(cx.k, logits, n, &how, u, &scratch), want = plain_choose(logits, n, &how, u);
             if (got != want)
-                fail_msg("n %zu, top-k %zu, top-p %g, temperature %g, u %.9g: token %u, expected %u", n, how.top_k, (double)how.top_p,
-                    (double)how.temperature, (double)u, (unsigned)got, (unsigned)want);
+                fail_msg("n %zu, top-k %zu, top-p %g, temperature %g, u %.9g: token %u, expected %u", n, how.top_k,
+                    (double)how.top_p, (double)how.temperature, (double)u, (unsigned)got, (unsigned)want);
         }
         assert_same_bits(logits, kept, n, "logits after the choice");
     }
@@ -155,7 +155,8 @@ static void choice_has_the_softmax_distribution(void **state)
     for (size_t i = 0; i < N; i++) sum += p[i] = exp(logits[i] / 1.7);
     for (size_t i = 0; i < DRAWS; i++) count[sample_choose(cx.k, logits, N, &how, ((float)i + 0.5f) / DRAWS, &scratch)]++;
     for (size_t i = 0; i < N; i++) // an even grid of u meets a token's interval to within one point
-        if (fabs((double)count[i] - p[i] / sum * DRAWS) > 1.01) fail_msg("token %zu: %zu draws, expected %.2f", i, count[i], p[i] / sum * DRAWS);
+        if (fabs((double)count[i] - p[i] / sum * DRAWS) > 1.01)
+            fail_msg("token %zu: %zu draws, expected %.2f", i, count[i], p[i] / sum * DRAWS);
     choice_scratch_free(&scratch);
 }
 
@@ -194,15 +195,15 @@ static void impossible_tokens_are_never_drawn(void **state)
     choice_scratch_free(&scratch);
 }
 
-// ---- generation --------------------------------------------------------------------------------------------------------------------
+// ---- generation ---------------------------------------------------------------------------------------------------------------
 
 enum { VOCAB = 53, CONTEXT = 80 };
 
 static void small_model(Model *model)
 {
     Err err = {0};
-    ModelConfig config = {.vocab = VOCAB, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48, .context = CONTEXT,
-        .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = -1, .eos = -1, .pad = -1};
+    ModelConfig config = {.vocab = VOCAB, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
+        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = -1, .eos = -1, .pad = -1};
     assert_ok(model_init(model, &config, &err), &err);
     model_randomise(model, 3);
     for (size_t i = 0; i < VOCAB * 32; i++) model->parameters[model->embedding + i] *= 6; // logits that matter
@@ -234,7 +235,8 @@ static SampleOptions usual(void)
     return how;
 }
 
-static Sampled *generate(const Model *model, const Compute *on, const SamplePrompt *prompts, size_t count, const SampleOptions *how, const Tokenizer *tk)
+static Sampled *generate(const Model *model, const Compute *on, const SamplePrompt *prompts, size_t count,
+    const SampleOptions *how, const Tokenizer *tk)
 {
     Err err = {0};
     Sampled *answers = calloc(count * how->samples, sizeof *answers);
@@ -375,7 +377,8 @@ static void log_probabilities_have_the_bits_of_a_full_pass(void **state)
         float got[NEW + 1];
         memcpy(ids, prompt->ids, prompt->length * sizeof *ids);
         memcpy(ids + prompt->length, a->ids, a->length * sizeof *ids);
-        for (size_t t = 0; t < a->length; t++) examples[t] = (Example){.ids = ids, .length = prompt->length + t + 1, .prompt = prompt->length + t};
+        for (size_t t = 0; t < a->length; t++)
+            examples[t] = (Example){.ids = ids, .length = prompt->length + t + 1, .prompt = prompt->length + t};
         examples[a->length] = (Example){.ids = ids, .length = prompt->length + a->length, .prompt = prompt->length};
         assert_ok(lm_evaluate(&model, &cx, examples, a->length + 1, got, NULL, &err), &err);
         assert_same_bits(a->logprobs, got, a->length, "log-probabilities");
@@ -512,7 +515,8 @@ static void greedy_continuation_is_the_known_one(void **state)
         Sampled *answer = generate(&model, &cx, &prompt, 1, &how, NULL);
         for (size_t i = 0; i < 6; i++) assert_int_equal(want[i], input[i]);
         for (size_t i = 0; i < 40; i++)
-            if (answer->ids[i] != (uint32_t)want[6 + i]) fail_msg("%s, token %zu: %u, expected %d", names[n], i, (unsigned)answer->ids[i], (int)want[6 + i]);
+            if (answer->ids[i] != (uint32_t)want[6 + i])
+                fail_msg("%s, token %zu: %u, expected %d", names[n], i, (unsigned)answer->ids[i], (int)want[6 + i]);
         discard(answer, 1);
         safetensors_close(&st);
         model_free(&model);
@@ -521,7 +525,7 @@ static void greedy_continuation_is_the_known_one(void **state)
     }
 }
 
-// ---- what is refused ------------------------------------------------------------------------------------------------------------------
+// ---- what is refused ----------------------------------------------------------------------------------------------------------
 
 static int try_one(const Model *model, const SamplePrompt *prompt, const SampleOptions *how, Err *err)
 {
@@ -599,7 +603,8 @@ static void progress_can_stop(void **state)
     (void)state;
     small_model(&model);
     make_prompts(prompts);
-    assert_failed_error(sample_generate(answers, &model, &cx, NULL, prompts, 1, &how, stop_at_once, &tokens, &err), &err, "stopped");
+    assert_failed_error(sample_generate(answers, &model, &cx, NULL, prompts, 1, &how, stop_at_once, &tokens, &err), &err,
+        "stopped");
     assert_int_equal(tokens, 2 * K); // the prefill's tokens and one step
     assert_null(answers[0].ids);
     model_free(&model);

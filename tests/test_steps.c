@@ -24,8 +24,8 @@ enum { K = 4, NEW = 8, CONTEXT = 40, STAGE = 3, ITERATIONS = 2 };
 static void make_model(void)
 {
     Err err = {0};
-    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48, .context = CONTEXT,
-        .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
+    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
+        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
     assert_ok(model_init(&start, &config, &err), &err);
     model_randomise(&start, 1);
     for (size_t i = 0; i < config.vocab * config.dim; i++) start.parameters[start.embedding + i] *= 4;
@@ -33,7 +33,8 @@ static void make_model(void)
 
 static int set_up(void **state)
 {
-    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad", "good \xc3\xa9t\xc3\xa9"};
+    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad",
+        "good \xc3\xa9t\xc3\xa9"};
     static const char lexicon[] = "good 1\nbad -1\nvery 0.25\n";
     TextView views[5];
     const char *special[] = {"<|endoftext|>"};
@@ -107,7 +108,7 @@ static void assert_same_file(const char *left, const char *right)
     free(b);
 }
 
-// ---- in the library ------------------------------------------------------------------------------------------------------------------
+// ---- in the library -----------------------------------------------------------------------------------------------------------
 
 // align into folder/run; gives the model as it ends.
 static void align_in_library(Model *model, const char *run_path_name, const RankOptions *rank, EvaluateOptions *how)
@@ -124,8 +125,8 @@ static void align_in_library(Model *model, const char *run_path_name, const Rank
     assert_ok(model_copy(model, &start, &err), &err);
     assert_ok(policy_init(&policy, model, &start, &tokenizer, &prompts, &cx, &o, &err), &err);
     assert_ok(run_open(&run, run_path_name, "align", &settings, &options, &cx, &err), &err);
-    Alignment a = {.raft = {.prompts = prompts.count, .stage = STAGE, .samples = K, .rank = *rank, .seed = o.seed}, .policy = &policy, .rewards = &rewards,
-        .evaluate = how, .iterations = ITERATIONS, .quiet = true};
+    Alignment a = {.raft = {.prompts = prompts.count, .stage = STAGE, .samples = K, .rank = *rank, .seed = o.seed},
+        .policy = &policy, .rewards = &rewards, .evaluate = how, .iterations = ITERATIONS, .quiet = true};
     assert_ok(alignment_run(&a, &run, &err), &err);
     run_close(&run);
     policy_free(&policy);
@@ -133,7 +134,8 @@ static void align_in_library(Model *model, const char *run_path_name, const Rank
 }
 
 // One iteration with a file after each step, each step with a policy of its own.
-static void one_iteration_by_files(Model *model, size_t iteration, const RankOptions *rank, const char *collected, const char *ranked)
+static void one_iteration_by_files(Model *model, size_t iteration, const RankOptions *rank, const char *collected,
+    const char *ranked)
 {
     Err err = {0};
     Policy policy;
@@ -177,14 +179,16 @@ static void steps_apart_equal_align_for(const RankOptions *rank, const char *nam
 {
     Model aligned, stepped;
     Err err = {0};
-    EvaluateOptions how = {.tokenizer = &tokenizer, .prompts = &prompts, .prompt_count = 2, .reference = &start, .sample = policy_options().sample};
+    EvaluateOptions how = {.tokenizer = &tokenizer, .prompts = &prompts, .prompt_count = 2, .reference = &start,
+        .sample = policy_options().sample};
     char *run = path_in(folder, name);
     align_in_library(&aligned, run, rank, &how);
     assert_ok(model_copy(&stepped, &start, &err), &err);
     for (size_t t = 0; t < ITERATIONS; t++) {
         char file[40];
         snprintf(file, sizeof file, "iter_%03zu/candidates.jsonl", t);
-        char *collected = path_in(folder, "collected.jsonl"), *ranked = path_in(folder, "ranked.jsonl"), *theirs = path_in(run, file);
+        char *collected = path_in(folder, "collected.jsonl"), *ranked = path_in(folder, "ranked.jsonl"),
+            *theirs = path_in(run, file);
         one_iteration_by_files(&stepped, t, rank, collected, ranked);
         assert_same_file(theirs, ranked);
         free(collected);
@@ -252,10 +256,11 @@ static void metrics_tell_of_every_model(void **state)
         const json_t *line = json_array_get(lines, t);
         assert_int_equal(json_integer_value(json_object_get(line, "iteration")), t);
         assert_int_equal(json_integer_value(json_object_get(line, "samples")), 15);
-        static const char *const keys[] = {"reward", "gold", "positive_rate", "sample_perplexity", "distinct_1", "distinct_2", "unique_1", "unique_2",
-            "kl", "kl_per_token", "length"};
+        static const char *const keys[] = {"reward", "gold", "positive_rate", "sample_perplexity", "distinct_1", "distinct_2",
+            "unique_1", "unique_2", "kl", "kl_per_token", "length"};
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-            assert_true(number(line, keys[i], "lo") <= number(line, keys[i], "mean") && number(line, keys[i], "mean") <= number(line, keys[i], "hi"));
+            assert_true(number(line, keys[i], "lo") <= number(line, keys[i], "mean") &&
+                number(line, keys[i], "mean") <= number(line, keys[i], "hi"));
         const json_t *parts = json_object_get(line, "rewards");
         double sum = number(parts, "length:6", "mean") + 0.5 * number(parts, "length:2", "mean");
         assert_true(fabs(sum - number(line, "reward", "mean")) < 1e-5);
@@ -345,7 +350,7 @@ static void held_out_perplexity_is_that_of_the_texts(void **state)
     json_decref(line);
 }
 
-// ---- from the command line -------------------------------------------------------------------------------------------------------------
+// ---- from the command line ----------------------------------------------------------------------------------------------------
 
 static Text output;
 
@@ -354,7 +359,8 @@ static void expect(int status, const char *fragment, const char *arguments)
 {
     Text line = {0};
     Err err = {0};
-    for (const char *at = arguments; *at; at++) assert_ok(*at == '@' ? text_puts(&line, &err, folder) : text_add(&line, &err, at, 1), &err);
+    for (const char *at = arguments; *at; at++)
+        assert_ok(*at == '@' ? text_puts(&line, &err, folder) : text_add(&line, &err, at, 1), &err);
     int got = run_raft(&output, "%s", line.data);
     if (got != status || !strstr(output.data, fragment))
         fail_msg("raft %s\nexit %d, expected %d with \"%s\":\n%s", line.data, got, status, fragment, output.data);
@@ -386,7 +392,8 @@ static void commands_apart_equal_align(void **state)
     expect(0, "12 candidates", "collect @/f0 --reference @/start --iteration 1 --prompts @/prompts.jsonl -o @/c1.jsonl" SAMPLING);
     expect(0, "selected", "rank @/c1.jsonl -o @/r1.jsonl" REWARD);
     expect(0, "loss", "finetune @/f0 --iteration 1 --data @/r1.jsonl -o @/f1" TRAINING);
-    static const char *const pairs[][2] = {{"cli/iter_000/candidates.jsonl", "r0.jsonl"}, {"cli/iter_001/candidates.jsonl", "r1.jsonl"},
+    static const char *const pairs[][2] = {{"cli/iter_000/candidates.jsonl", "r0.jsonl"},
+        {"cli/iter_001/candidates.jsonl", "r1.jsonl"},
         {"cli/checkpoint/model.safetensors", "f1/model.safetensors"}, {"cli/checkpoint/config.json", "f1/config.json"},
         {"cli/checkpoint/tokenizer.json", "f1/tokenizer.json"}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -429,7 +436,8 @@ static void eval_measures_with_intervals(void **state)
     assert_non_null(result);
     static const char *const keys[] = {"reward", "gold", "positive_rate", "perplexity", "distinct_2", "kl", "unique_1", "length"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        assert_true(number(result, keys[i], "lo") <= number(result, keys[i], "mean") && number(result, keys[i], "mean") <= number(result, keys[i], "hi"));
+        assert_true(number(result, keys[i], "lo") <= number(result, keys[i], "mean") &&
+            number(result, keys[i], "mean") <= number(result, keys[i], "hi"));
     assert_true(number(result, "kl", "mean") == 0);
     json_decref(result);
     expect(0, "perplexity", "eval @/start --corpus @/lexicon.txt --quiet");
@@ -457,7 +465,8 @@ static void wrong_requests_exit_with_2(void **state)
     static const char line[] = "{\"slot\":0,\"prompt_id\":\"a\",\"prompt\":\"p\",\"prompt_tokens\":[1],\"k\":0,\"source\":\"policy\",\"text\":\"t\",\"tokens\":[%s],"
         "\"logprob\":-1,\"ref_logprob\":-1%s}\n";
     static const struct { const char *name, *tokens, *rest; } files[] = {
-        {"foreign.jsonl", "290", ",\"reward\":1,\"rewards\":{},\"rank\":0,\"selected\":true"}, {"unranked.jsonl", "2", ""}, {"empty.jsonl", NULL, NULL}};
+        {"foreign.jsonl", "290", ",\"reward\":1,\"rewards\":{},\"rank\":0,\"selected\":true"}, {"unranked.jsonl", "2", ""},
+            {"empty.jsonl", NULL, NULL}};
     (void)state;
     if (no_binary()) return;
     for (size_t i = 0; i < 3; i++) {
