@@ -36,7 +36,7 @@ struct RewardPart {
     LexiconWord *words; // lexicon, sorted
     size_t word_count;
     double target_words; // length
-    OsChild *child;      // command
+    const char *command; // command: the end of `name`
 };
 
 // ---- head: a trained reward model ------------------------------------------------------------------------------------------
@@ -200,7 +200,8 @@ static int score_length(RewardPart *part, const RewardInput *inputs, size_t n, f
     for (size_t i = 0; i < n; i++) {
         size_t words = 0, at = 0, length;
         while (next_word(inputs[i].text, inputs[i].text_length, &at, &length)) words++;
-        out[i] = (float)(-fabs((double)words - part->target_words) / part->target_words);
+        double off = fabs((double)words - part->target_words);
+        out[i] = off > 0 ? (float)(-off / part->target_words) : 0.0f; // never -0
     }
     return 0;
 }
@@ -209,8 +210,28 @@ static int score_length(RewardPart *part, const RewardInput *inputs, size_t n, f
 
 static int open_command(RewardPart *part, const char *command, Err *err)
 {
-    part->child = os_child_start(command, err);
-    return part->child ? 0 : -1;
+    (void)err;
+    part->command = part->name + (strlen(part->name) - strlen(command));
+    return 0;
+}
+
+/* One line back for each of n. The program gets the end of its input with the last line, so that one may answer as it reads,
+ * another read all first, and none needs to flush. What it does after its last answer changes nothing, but an answer more
+ * than asked for means that answers and samples do not belong together. */
+static int ask_program(const char *command, const Text *request, size_t n, Text *reply, double timeout_s, Err *err)
+{
+    enum { LINGER_S = 2 };
+    Text more = {0};
+    Err ignored = {0};
+    OsChild *child = os_child_start(command, err);
+    if (!child) return -1;
+    os_child_last_input(child);
+    int status = os_child_exchange(child, request->data, request->length, n, reply, timeout_s, err);
+    if (!status && os_child_read_line(child, &more, LINGER_S, &ignored) == 1)
+        status = err_failed(err, "more lines than the %zu samples, \"%.60s\" the first", n, more.data ? more.data : "");
+    os_child_stop(child, LINGER_S, &ignored);
+    text_free(&more);
+    return status;
 }
 
 static int parse_reply(const char *line, size_t n, float *value)
@@ -234,7 +255,7 @@ static int score_command(RewardPart *part, const RewardInput *inputs, size_t n, 
         if (!status) status = json_write(&request, line, err) || text_puts(&request, err, "\n") ? -1 : 0;
         json_decref(line);
     }
-    if (!status && os_child_exchange(part->child, request.data, request.length, n, &reply, part->timeout_s, err))
+    if (!status && ask_program(part->command, &request, n, &reply, part->timeout_s, err))
         status = err_prefix(err, "reward program \"%s\"", part->name);
     const char *line = reply.data;
     for (size_t i = 0; !status && i < n; i++) {
@@ -249,19 +270,13 @@ static int score_command(RewardPart *part, const RewardInput *inputs, size_t n, 
     return status;
 }
 
-static void close_command(RewardPart *part)
-{
-    Err ignored = {0}; // what it says after its last answer changes nothing
-    if (part->child) os_child_stop(part->child, 2, &ignored);
-}
-
 // ---- the table, and sets of rewards ----------------------------------------------------------------------------------------------
 
 static const RewardKind kinds[] = {
     {"head", open_head, score_head, close_head},
     {"lexicon", open_lexicon, score_lexicon, close_lexicon},
     {"length", open_length, score_length, NULL},
-    {"command", open_command, score_command, close_command},
+    {"command", open_command, score_command, NULL},
 };
 
 static void part_close(RewardPart *part)

@@ -12,7 +12,8 @@
  *   head:DIR         the logit of a LlamaForSequenceClassification checkpoint with its own tokenizer (> 0: positive)
  *   lexicon:FILE     lines "word<TAB or space>weight": the mean weight of the response's words found in it (0 when none)
  *   length:N         -|words of the response - N| / N
- *   command:PROGRAM  one JSON line {"prompt","text"} out for each sample, one line with "reward" (or a bare number) back
+ *   command:PROGRAM  a filter: one JSON line {"prompt","text"} out for each sample, one line with "reward" (or a bare number)
+ *                    back. Started anew for each scoring; it sees the end of its input after the last sample.
  * A head reads a text longer than its context in windows of that size and averages, weighted by tokens.
  * No gradient flows through a reward; values are raw. NaN or infinity is an error (status 1) naming the sample.
  */

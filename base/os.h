@@ -43,6 +43,8 @@ char *os_join(Err *err, const char *folder, const char *name); // "folder/name",
  */
 typedef struct OsChild OsChild;
 OsChild *os_child_start(const char *command, Err *err);
+// What the next write or exchange sends is all: the program then sees the end of its input.
+void os_child_last_input(OsChild *child);
 int os_child_write(OsChild *child, const void *bytes, size_t n, double timeout_s, Err *err); // never raises SIGPIPE
 // 1 a line (replaces `line`, without '\n'), 0 end of output, -1 error or time-out
 int os_child_read_line(OsChild *child, Text *line, double timeout_s, Err *err);

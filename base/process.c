@@ -39,6 +39,7 @@ struct OsChild {
     char *command;
     Text seen;     // what it wrote; seen.data[taken ..] has not been handed out
     size_t taken;
+    bool last;     // no input follows what is being sent
     bool finished; // the process is gone and `ending` says how
     bool success;  // it went with status 0
     char ending[64];
@@ -108,6 +109,7 @@ static int pump(OsChild *child, Pumped *done, const char *input, size_t n, size_
             deadline = os_now_s() + timeout_s;
         }
         bool writing = done->sent < n && child->os.to != NOT_OPEN;
+        if (!writing && child->last) close_input(&child->os);
         if (!writing && (done->found == lines || child->os.from == NOT_OPEN)) return 0;
         if (child->seen.length - done->length > LONGEST_LINE)
             return err_failed(
@@ -139,6 +141,8 @@ static void forget_taken(OsChild *child, size_t taken)
     child->seen.length -= taken;
     child->taken = 0;
 }
+
+void os_child_last_input(OsChild *child) { child->last = true; }
 
 int os_child_write(OsChild *child, const void *bytes, size_t n, double timeout_s, Err *err)
 {

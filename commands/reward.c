@@ -483,7 +483,7 @@ const Command command_reward = {
             "reward score SPEC --jsonl IN [-o OUT] reads lines with \"text\" (perhaps \"prompt\") and writes them again with \"reward\".\n"
             "reward eval SPEC --corpus PATH tells how well a reward separates labelled texts: accuracy, AUC, mean rewards, calibration.\n"
             "SPEC is [WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; several, or --reward, are a sum. A PROGRAM reads lines\n"
-            "{\"prompt\",\"text\"} and must answer each with a number or {\"reward\":number} on a line of its own, flushed before it waits for more.\n"
+            "{\"prompt\",\"text\"} to the end of its input and answers each with a number or {\"reward\":number} on a line of its own.\n"
             "--limit takes texts spread evenly over a corpus, so that both labels stay.",
     .needs_compute = true,
     .run = run,

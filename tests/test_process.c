@@ -112,6 +112,24 @@ static void exchanges_more_than_the_pipes_hold(void **state)
     free(input);
 }
 
+static void a_program_sees_the_end_of_its_last_input(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Text output = {0};
+    OsChild *child = start("sort"); // answers nothing before the end
+    os_child_last_input(child);
+    assert_ok(os_child_exchange(child, "b\nc\na\n", 6, 3, &output, 10, &err), &err);
+    assert_string_equal(output.data, "a\nb\nc\n");
+    assert_ok(os_child_stop(child, 10, &err), &err);
+    child = start("sort");
+    os_child_last_input(child);
+    assert_ok(os_child_exchange(child, "", 0, 0, &output, 10, &err), &err);
+    assert_int_equal(os_child_read_line(child, &output, 10, &err), 0);
+    assert_ok(os_child_stop(child, 10, &err), &err);
+    text_free(&output);
+}
+
 static void keeps_lines_that_were_not_asked_for(void **state)
 {
     (void)state;
@@ -343,6 +361,7 @@ int main(void)
         cmocka_unit_test(talks_line_by_line),
         cmocka_unit_test(returns_empty_and_unended_lines_then_the_end),
         cmocka_unit_test(exchanges_more_than_the_pipes_hold),
+        cmocka_unit_test(a_program_sees_the_end_of_its_last_input),
         cmocka_unit_test(keeps_lines_that_were_not_asked_for),
         cmocka_unit_test(names_how_a_program_died),
         cmocka_unit_test(a_reply_that_stops_short_is_counted),
