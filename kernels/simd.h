@@ -34,6 +34,10 @@ KERNEL_LIST(KERNEL_PROTOTYPE)
 #include "kernels/simd_plain.h"
 #endif
 
+#ifndef V16_LONG
+#define V16_LONG static inline // before functions of many operations
+#endif
+
 static inline v16 v16_zero(void) { return v16_set(0.0f); }
 
 // -(a*b) + c rounded once: negation is exact.

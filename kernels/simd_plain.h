@@ -5,6 +5,13 @@
 #ifndef RAFT_KERNELS_SIMD_PLAIN_H
 #define RAFT_KERNELS_SIMD_PLAIN_H
 
+// Long functions stay functions: sixteen soft multiply-adds dwarf a call, and compilers choke on many copies of them.
+#if defined(__GNUC__)
+#define V16_LONG static __attribute__((noinline, unused))
+#else
+#define V16_LONG static inline
+#endif
+
 typedef struct { float f[16]; } v16;
 typedef struct { int32_t i[16]; } v16i;
 typedef struct { int32_t m[16]; } v16m; // -1 or 0

@@ -20,7 +20,7 @@
 
 /* e^x = 2^n e^r with n the integer next to x / ln 2 and |r| <= ln 2 / 2. 2^n is applied as two powers of two, of which the first
  * cannot round, so results that are subnormal or overflow are rounded once. NaN gives NaN, e^0 is 1. */
-static inline v16 v16_exp(v16 x)
+V16_LONG v16 v16_exp(v16 x)
 {
     const v16 round = v16_set(0x1.8p23f); // adding it leaves the nearest integer in the last bits
     x = v16_clamp(x, -104.0f, 89.0f);     // beyond these the result is 0 and infinity
@@ -43,7 +43,7 @@ static inline v16 v16_exp(v16 x)
 
 /* log x = e ln 2 + log(1 + f) with x = 2^e (1 + f) and 1 + f in [2/3, 4/3). log 0 = -infinity, of a negative number NaN,
  * log 1 = +0. */
-static inline v16 v16_log(v16 x)
+V16_LONG v16 v16_log(v16 x)
 {
     v16m tiny = v16_lt(x, v16_set(FLT_MIN)); // subnormals are made normal; zero and negatives are mended at the end
     v16i bits = v16_to_bits(v16_select(tiny, v16_mul(x, v16_set(0x1p23f)), x));
@@ -66,7 +66,7 @@ static inline v16 v16_log(v16 x)
 }
 
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their precision.
-static inline v16 v16_sigmoid(v16 x)
+V16_LONG v16 v16_sigmoid(v16 x)
 {
     v16 one = v16_set(1.0f), e = v16_exp(v16_neg(v16_abs(x)));
     return v16_div(v16_select(v16_lt(x, v16_zero()), e, one), v16_add(one, e));
