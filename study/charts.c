@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { WIDTH = 360, HEIGHT = 220, TOP = 26, BOTTOM = 36, RIGHT = 14, LETTER = 7, MOST_DOTS = 60, MOST_NUMBERS = 12 };
+enum { WIDTH = 360, HEIGHT = 220, TOP = 26, BOTTOM = 36, RIGHT = 14, LETTER = 7, MOST_DOTS = 24, MOST_NUMBERS = 12 };
 
 // ---- scales --------------------------------------------------------------------------------------------------------------------
 
@@ -239,6 +239,14 @@ static void say_value(Html *out, const ChartPoint *p, int decimals)
     html_puts(out, " ["), html_number(out, p->lo, decimals), html_puts(out, ", "), html_number(out, p->hi, decimals), html_puts(out, "]");
 }
 
+// On the side where the line does not pass: left of it where it rises, right of it where it falls.
+static void number_point(Html *out, const ChartSeries *s, size_t i, double x, double y)
+{
+    const ChartPoint *before = s->points + (i ? i - 1 : 0), *after = s->points + (i + 1 < s->count ? i + 1 : i);
+    bool rises = (after->y >= before->y) == (after->x >= before->x);
+    number_label(out, rises ? x - 5 : x + 5, y - 6, rises ? "end" : "start", (double)i, 0);
+}
+
 static void draw_series(Html *out, const Chart *c, size_t index, const Scale *x, const Scale *y)
 {
     const ChartSeries *s = c->series + index;
@@ -254,7 +262,7 @@ static void draw_series(Html *out, const Chart *c, size_t index, const Scale *x,
         html_string(out, c->path ? "point" : c->x_label), html_puts(out, " "), html_number(out, c->path ? (double)i : p->x, 0), html_puts(out, ": ");
         say_value(out, p, c->decimals);
         html_puts(out, index ? "</title></rect>" : "</title></circle>");
-        if (c->path && s->count <= MOST_NUMBERS) number_label(out, px + 6, py - 6, "start", (double)i, 0);
+        if (c->path && s->count <= MOST_NUMBERS) number_point(out, s, i, px, py);
     }
     html_puts(out, "\n");
 }

@@ -48,6 +48,8 @@ static void report_time(Html *out, const RunFiles *files)
 
 // ---- provenance --------------------------------------------------------------------------------------------------------------------
 
+static const char *provenance_text(const RunFiles *files, const char *key) { return json_string_value(json_object_get(files->provenance, key)); }
+
 // A word as a shell would read it back.
 static void shell_word(Html *out, const char *word)
 {
@@ -105,9 +107,11 @@ static void provenance_rows(Html *out, json_t *object, bool with_options)
 static void report_provenance(Html *out, const RunFiles *files)
 {
     html_puts(out, "<section id=\"provenance\">\n<h2>Where it comes from</h2>\n");
+    const char *matmul = provenance_text(files, "matmul");
     if (files->provenance) {
-        html_puts(out, "<p>With the same program, inputs and settings, the run comes out with the same bits on any machine; what differs by machine is only "
-            "recorded here and under time.</p>\n<table class=\"facts\"><caption>provenance.json</caption>\n<tbody>\n");
+        html_puts(out, matmul && !strcmp(matmul, "blis") ? "<p>This run used BLIS, with which the same inputs need not give the same bits on another machine.</p>\n"
+            : "<p>The same program, inputs and settings give the same bits on any machine; what differs by machine stands only here and under time.</p>\n");
+        html_puts(out, "<table class=\"facts\"><caption>provenance.json</caption>\n<tbody>\n");
         provenance_rows(out, files->provenance, !files->has_settings);
         html_puts(out, "</tbody></table>\n");
     } else html_puts(out, "<p class=\"missing\">This run holds no provenance.json.</p>\n");
@@ -127,8 +131,6 @@ static const Section sections[] = {
     {"answers", "Before and after", report_answers}, {"spread", "Rewards", report_spreads},       {"heads", "Reward heads", report_heads},
     {"training", "Training loss", report_training}, {"time", "Time", report_time},                {"provenance", "Provenance", report_provenance},
 };
-
-static const char *provenance_text(const RunFiles *files, const char *key) { return json_string_value(json_object_get(files->provenance, key)); }
 
 static void head(Html *out, const RunFiles *files)
 {
@@ -165,8 +167,8 @@ static void page(Html *out, const RunFiles *files)
     head(out, files);
     html_puts(out, "<header>\n");
     eyebrow(out, files);
-    html_puts(out, "<h1>Reward-ranked fine-tuning, iteration by iteration</h1>\n<p class=\"lede\">RAFT lets a model answer, keeps the answers that a reward likes "
-        "best, and trains the model on them. This page tells what that did in one run.</p>\n");
+    html_puts(out, "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model answer, keeps the answers that a "
+        "reward likes best, and trains the model on them. This page tells what that did in one run.</p>\n");
     report_summary(out, files);
     contents(out, files);
     html_puts(out, "</header>\n<main>\n");

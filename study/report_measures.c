@@ -13,7 +13,7 @@ const MeasureSpec measure_specs[MEASURES] = {
         "mean probability of “positive” by the gold head, which is measured and never optimised", false, true},
     [MEASURE_POSITIVE] = {"positive_rate", "positive rate", 3, "Positive answers", "share of answers", "answers with a score above zero, by gold where there is one",
         false, true},
-    [MEASURE_PERPLEXITY] = {"perplexity", "perplexity", 2, "Held-out perplexity", "perplexity", "of texts that people or the grammar wrote: what alignment costs", false, false},
+    [MEASURE_PERPLEXITY] = {"perplexity", "perplexity", 2, "Held-out perplexity", "perplexity", "of texts from the corpus; a rise is what alignment costs", false, false},
     [MEASURE_KL] = {"kl", "KL", 3, "Distance from the start", "nats per answer", "KL: mean of log p − log p₀ over the answers", true, false},
     [MEASURE_DISTINCT_2] = {"distinct_2", "distinct-2", 3, "Diversity", "distinct-2", "distinct pairs of neighbouring tokens, among all pairs", false, false},
     [MEASURE_LENGTH] = {"length", "length", 1, "Length of answers", "tokens", "mean tokens of an answer", false, false},
@@ -152,7 +152,7 @@ void report_charts(Html *out, const RunFiles *files)
 {
     html_puts(out, "<section id=\"charts\">\n<h2>What changed</h2>\n");
     if (!files->row_count) {
-        html_puts(out, "<p class=\"missing\">This run holds no iterations (lines of metrics.jsonl with \"iteration\").</p>\n</section>\n");
+        html_puts(out, "<p class=\"missing\">This run holds no iterations (lines of metrics.jsonl with <code>iteration</code>).</p>\n</section>\n");
         return;
     }
     ChartPoint *points = mem_new(out->err, 2 * files->row_count, sizeof *points);
@@ -251,7 +251,7 @@ void report_heads(Html *out, const RunFiles *files)
         return;
     }
     html_puts(out, "<p>Both heads are networks that learned from labelled texts, gold from other texts than the proxy. On held-out texts, which neither "
-        "has seen, they are right this often:</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"head-table\">\n<table><caption id=\"head-table\">"
+        "has seen, they are right this often:</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"head-table\">\n<table class=\"narrow\"><caption id=\"head-table\">"
         "Accuracy of the reward heads, with 95 % intervals</caption>\n<thead><tr><th scope=\"col\">head</th><th scope=\"col\" class=\"n\">whole texts, %</th>"
         "<th scope=\"col\" class=\"n\">first 30 tokens, %</th><th scope=\"col\" class=\"n\">texts</th></tr></thead>\n<tbody>\n");
     json_object_foreach(files->heads, name, head) {
@@ -267,7 +267,7 @@ void report_training(Html *out, const RunFiles *files)
 {
     html_puts(out, "<section id=\"training\">\n<h2>Training loss</h2>\n");
     if (!files->curve_count) {
-        html_puts(out, "<p class=\"missing\">This run recorded no training steps (lines of metrics.jsonl with \"stage\" and \"step\").</p>\n</section>\n");
+        html_puts(out, "<p class=\"missing\">This run recorded no training steps (lines of metrics.jsonl with <code>stage</code> and <code>step</code>).</p>\n</section>\n");
         return;
     }
     html_puts(out, "<p>The loss of single steps while the models were made that RAFT starts from: it is noisy, batch by batch.</p>\n<div class=\"grid\">\n");

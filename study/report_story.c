@@ -21,6 +21,13 @@ static void quote(Html *out, const char *class, const char *text, size_t n)
     if (shown < n) html_printf(out, " <span class=\"aside\">(the first %zu of %zu bytes)</span>", shown, n);
 }
 
+// An answer that does not stand behind its prompt: without the space that would join them.
+static void answer_text(Html *out, const Sample *s)
+{
+    size_t skip = s->text_length && s->text[0] == ' ';
+    quote(out, "", s->text + skip, s->text_length - skip);
+}
+
 static bool named_reward(double *value, const Sample *s, const char *name)
 {
     for (size_t i = 0; i < s->reward_count; i++)
@@ -91,8 +98,8 @@ static void candidate_row(Html *out, const Group *g, const Sample *s)
     html_puts(out, "<td class=\"text\">");
     if (s->selected) html_puts(out, "<strong class=\"mark\">kept</strong> ");
     if (g->experts) html_puts(out, "<span class=\"tag\">"), html_string(out, s->source), html_puts(out, "</span> ");
-    if (g->many_prompts) quote(out, "given", s->prompt, s->prompt_length);
-    quote(out, "", s->text, s->text_length);
+    if (g->many_prompts) quote(out, "given", s->prompt, s->prompt_length), quote(out, "", s->text, s->text_length);
+    else answer_text(out, s);
     html_puts(out, "</td></tr>\n");
 }
 
@@ -103,9 +110,9 @@ static void candidate_table(Html *out, const Group *g, size_t iteration)
     html_puts(out, g->many_prompts ? "answers to the first prompts, best first" : "the answers to this prompt, best first");
     if (g->gold) html_puts(out, "; gold is measured and plays no part");
     html_puts(out, "</caption>\n<thead><tr><th scope=\"col\">rank</th><th scope=\"col\" class=\"n\">reward</th><th scope=\"col\" class=\"wide\">"
-        "<span class=\"aside\">place of the reward between the lowest and the highest</span></th>");
+        "<span class=\"hidden\">reward as a place</span></th>");
     if (g->gold) html_puts(out, "<th scope=\"col\" class=\"n\">gold</th>");
-    html_puts(out, "<th scope=\"col\">answer</th></tr></thead>\n<tbody>\n");
+    html_puts(out, "<th scope=\"col\" class=\"text\">answer</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < g->shown; i++) candidate_row(out, g, g->order[i]);
     html_puts(out, "</tbody></table>\n");
     if (g->shown < g->count) {
@@ -194,8 +201,8 @@ void report_story(Html *out, const RunFiles *files)
 {
     Group g;
     size_t most = files->first.count > files->last.count ? files->first.count : files->last.count;
-    html_puts(out, "<section id=\"steps\">\n<h2>Three steps, again and again</h2>\n<p>RAFT, <em>reward-ranked fine-tuning</em>, teaches a language model to "
-        "write what a reward likes. An iteration has three steps.</p>\n");
+    html_puts(out, "<section id=\"steps\">\n<h2>Three steps, again and again</h2>\n<p>Each iteration collects answers, ranks them, and fine-tunes the "
+        "model on the best.</p>\n");
     if (!files->first.count) {
         html_puts(out, "<p class=\"missing\">This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.</p>\n</section>\n");
         return;
@@ -225,7 +232,7 @@ static void answer(Html *out, const char *name, const Sample *s)
     if (s->scored) html_puts(out, " <span class=\"figure\">reward "), html_number(out, (double)s->reward, 2), html_puts(out, "</span>");
     if (named_reward(&gold, s, "gold")) html_puts(out, " <span class=\"figure\">gold "), html_number(out, gold, 2), html_puts(out, "</span>");
     html_puts(out, "</dt><dd>");
-    quote(out, "", s->text, s->text_length);
+    answer_text(out, s);
     html_puts(out, "</dd></div>\n");
 }
 
@@ -273,7 +280,7 @@ void report_answers(Html *out, const RunFiles *files)
             "compare.</p>\n</section>\n");
         return;
     }
-    html_puts(out, "<p>Answers to evaluation prompts, on which nothing was trained, drawn with the same random numbers from the model before and after. Shown: ");
+    html_puts(out, "<p>Answers to evaluation prompts by the model before alignment and after it, drawn with the same random numbers. Shown: ");
     html_printf(out, "%zu of ", shown);
     plural(out, pairs, "prompt");
     html_puts(out, ", at equal distances in the file.</p>\n");
