@@ -175,6 +175,24 @@ static int read_test_data(HeadTraining *t, const Options *o, Err *err)
     return corpus_prefixes(&t->test_begun, &t->test_corpus, &t->tokenizer, PREFIX_TOKENS, err);
 }
 
+// The settings that a run leaves make the same head again: they name the layers it has, where none were asked for.
+static int open_run(HeadTraining *t, const CommandContext *cx, Err *err)
+{
+    Settings settings = *cx->settings;
+    const OptionSpec *layers = option_table;
+    char value[24];
+    Assignment *all = mem_new(err, settings.count + 1, sizeof *all);
+    if (!all) return -1;
+    while (strcmp(layers->name, "layers")) layers++;
+    snprintf(value, sizeof value, "%zu", t->head.config.layers);
+    for (size_t i = 0; i < settings.count; i++) all[i] = settings.assignments[i];
+    all[settings.count++] = (Assignment){.option = layers, .source = FROM_COMMAND_LINE, .value = value};
+    settings.assignments = all;
+    int status = run_open(&t->run, cx->options.output, "reward", &settings, &cx->options, &cx->compute, err);
+    mem_free(all);
+    return status;
+}
+
 static int record(HeadTraining *t, const Options *o, Err *err)
 {
     int status = o->pairs ? run_record_file(&t->run, "pairs_hash", o->pairs, err)
@@ -250,7 +268,7 @@ static int train(const CommandContext *cx, Err *err)
         return err_input(err, "reward train: give --corpus PATH (labelled texts) or --pairs FILE.jsonl (chosen, rejected), one of the two");
     if (!o->output) return err_input(err, "reward train: -o DIR is missing");
     int status = (o->init ? head_on_checkpoint(&t, cx, err) : fresh_head(&t, o, err)) || read_training_data(&t, o, err) ||
-        read_test_data(&t, o, err) || run_open(&t.run, o->output, "reward", cx->settings, o, &cx->compute, err) || record(&t, o, err) ||
+        read_test_data(&t, o, err) || open_run(&t, cx, err) || record(&t, o, err) ||
         train_head(&t, cx, err) || checkpoint_save(o->output, &t.head, &t.tokenizer, err) ||
         run_record_hash(&t.run, "checkpoint_hash", checkpoint_hash(&t.head), err) || measure_head(&t, cx, err) ||
         report_training(&t, o, err);
@@ -477,13 +495,15 @@ const Command command_reward = {
     .groups = OPT_COMMON | OPT_CORPUS | OPT_JSONL | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_RANK | OPT_HEAD,
     .defaults = "lr=3e-4 epochs=2",
     .help = "reward train --corpus PATH --init CKPT -o DIR trains a head on a language model from labelled texts (pos/ and neg/, or lines with\n"
-            "\"label\"); --layers N takes its first N layers only. --pairs FILE.jsonl learns from preferences instead (prompt, chosen, rejected;\n"
-            "Bradley-Terry). Without --init: --tokenizer FILE.json and fresh weights of the sizes below. The head reads --head-tokens at once (the\n"
-            "model's context at most), a longer text in windows. --test-corpus PATH measures it on texts not trained on, whole and begun.\n"
+            "\"label\"); --layers N takes its first N layers only (default: all). --pairs FILE.jsonl learns from preferences instead (prompt,\n"
+            "chosen, rejected; Bradley-Terry). Without --init: --tokenizer FILE.json and fresh weights of the sizes below. The head reads\n"
+            "--head-tokens at once (the language model's context at most), a longer text in windows. --test-corpus PATH measures it on texts not\n"
+            "trained on, whole and begun.\n"
             "reward score SPEC --jsonl IN [-o OUT] reads lines with \"text\" (perhaps \"prompt\") and writes them again with \"reward\".\n"
             "reward eval SPEC --corpus PATH tells how well a reward separates labelled texts: accuracy, AUC, mean rewards, calibration.\n"
-            "SPEC is [WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; several, or --reward, are a sum. A PROGRAM reads lines\n"
-            "{\"prompt\",\"text\"} to the end of its input and answers each with a number or {\"reward\":number} on a line of its own.\n"
+            "SPEC is [WEIGHT*]head:DIR, lexicon:FILE, length:N or command:PROGRAM; several of them, or of --reward, are a sum (a negative\n"
+            "weight needs --reward=-1*length:9). A PROGRAM reads lines {\"prompt\",\"text\"} to the end of its input and answers each with a\n"
+            "number, or {\"reward\":number}, on a line of its own.\n"
             "--limit takes texts spread evenly over a corpus, so that both labels stay.",
     .needs_compute = true,
     .run = run,
