@@ -81,28 +81,22 @@ INLINE void chain_page(v16 *acc, const float *p, const float *b, size_t b_row, s
 // to[j][i] = from[i][j] for i < rows, j < columns
 static inline void transpose(float *to, size_t to_row, const float *from, size_t from_row, size_t rows, size_t columns)
 {
-    size_t i = 0;
+    size_t whole_rows = 0, whole_columns = 0; // what goes by blocks of 4 x 4
 #if defined(__SSE__)
-    for (; i + 4 <= rows; i += 4) {
-        size_t j = 0;
-        for (; j + 4 <= columns; j += 4) {
+    whole_rows = rows - rows % 4, whole_columns = columns - columns % 4;
+    for (size_t i = 0; i < whole_rows; i += 4)
+        for (size_t j = 0; j < whole_columns; j += 4) {
             const float *x = from + i * from_row + j;
+            float *y = to + j * to_row + i;
             __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + from_row);
             __m128 c = _mm_loadu_ps(x + 2 * from_row), d = _mm_loadu_ps(x + 3 * from_row);
             _MM_TRANSPOSE4_PS(a, b, c, d);
-            float *y = to + j * to_row + i;
             _mm_storeu_ps(y, a), _mm_storeu_ps(y + to_row, b);
             _mm_storeu_ps(y + 2 * to_row, c), _mm_storeu_ps(y + 3 * to_row, d);
         }
-        for (; j < columns; j++)
-            for (size_t e = 0; e < 4; e++) to[j * to_row + i + e] = from[(i + e) * from_row + j];
-    }
 #endif
-    for (; i < rows; i++) {
-        const float *x = from + i * from_row;
-        float *y = to + i;
-        for (size_t j = 0; j < columns; j++, y += to_row) *y = x[j];
-    }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = i < whole_rows ? whole_columns : 0; j < columns; j++) to[j * to_row + i] = from[i * from_row + j];
 }
 
 /* Work is dealt out in numbered tasks; each thread walks the spans with a cursor of its own. */
