@@ -133,8 +133,12 @@ static void soft_fma_agrees_with_the_machine_on_random_bits(void **state)
         a = test_uniform(&random, 1, 2), b = test_uniform(&random, 1, 2);
         float c = -a * b * (float[]){1, 2, 0.5f, 0x1p-23f, 0x1p-24f, 0x1p-25f, -0x1p24f, 0x1p25f}[test_integer(&random, 8)];
         assert_fma(a, b, from_bits((uint32_t)((int64_t)test_integer(&random, 5) - 2 + (int64_t)(*(uint32_t *)memcpy(&(uint32_t){0}, &c, 4)))));
+        // 12 by 13 bits give 25: half of these products lie half way between two floats, and a tiny addend decides
+        a = (float)(2048 + test_integer(&random, 2048)), b = (float)(4096 + test_integer(&random, 4096));
+        c = ldexpf(n & 1 ? 1 : -1, -(int)test_integer(&random, 120));
+        assert_fma(a, b, c);
         // results among the subnormals
-        a *= 0x1p-75f, b *= 0x1p-75f;
+        a = test_uniform(&random, 1, 2) * 0x1p-75f, b = test_uniform(&random, 1, 2) * 0x1p-75f;
         assert_fma(a, b, from_bits(test_integer(&random, 1 << 24)));
         assert_fma(a, -b * 0x1p12f, 0x1p-149f * (float)test_integer(&random, 64));
     }
@@ -152,11 +156,15 @@ static void soft_fma_agrees_with_the_machine_on_special_values(void **state)
             for (size_t k = 0; k < COUNT; k++) assert_fma(special[i], special[j], special[k]);
 }
 
-// The case where double arithmetic alone rounds twice: the sum is a hair above half way between two floats.
+// Sums a hair above or below half way between two floats; where the hair is too thin for a double, double arithmetic rounds twice.
 static void soft_fma_rounds_once(void **state)
 {
     (void)state;
     assert_true(host_fmaf(0x1.000002p-12f, 0x1p-12f, 1) == 0x1.000002p0f);       // 1 + 2^-24 + 2^-47: above half, upwards
+    assert_true(host_fmaf(0x1.001p0f, 0x1.001p0f, 0x1p-60f) == 0x1.002002p0f);   // 1 + 2^-11 + 2^-24 + 2^-60: up
+    assert_true(host_fmaf(0x1.001p0f, 0x1.001p0f, -0x1p-60f) == 0x1.002p0f);
+    assert_true(host_fmaf(0x1.000002p0f, 1.5f, 0x1p-60f) == 0x1.800004p0f);
+    assert_true(host_fmaf(0x1.000002p0f, 1.5f, -0x1p-60f) == 0x1.800002p0f);     // 1.5 + 2^-23 + 2^-24 - 2^-60: down
     assert_true(host_fmaf(0x1p-12f, 0x1p-12f, 1) == 1);                          // exactly half: to even
     assert_true(host_fmaf(0x1.000002p-12f, 0x1.fffffcp-13f, 1) == 1);            // a hair below half
     assert_true(host_fmaf(0x1.000002p0f, 0x1.000002p0f, -0x1.000004p0f) == 0x1p-46f); // what a plain product loses
