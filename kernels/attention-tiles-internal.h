@@ -17,8 +17,10 @@
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
 #define INLINE static inline
+#define PREFETCH(address) ((void)(address))
 #endif
 
 // ROWS queries, or KEY_ROWS keys in the gradients of K and V, times WIDE vectors fill the registers and hide the latency.

@@ -153,6 +153,13 @@ static void tile_rows(Tile *t, const float *q, size_t step, size_t rows)
     for (size_t r = 0; r < ATTENTION_ROWS; r++) t->q[r] = q + (r < rows ? r : rows - 1) * step;
 }
 
+// Rows of q lie a model's width apart, where no hardware looks ahead: the next tile's are asked for while this one computes.
+static void prefetch_rows(const float *q, size_t step, size_t rows, size_t head_dim)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t d = 0; d < head_dim; d += LANES) PREFETCH(q + r * step + d);
+}
+
 // One position of a sequence: the heads that share a kv head are the rows of the tile.
 static void forward_decode(const Forward *f, const AttentionSpan *span, size_t kv, float *scratch)
 {
@@ -176,7 +183,9 @@ static void forward_queries(const Forward *f, const AttentionSpan *span, size_t 
         Tile t = {.keys = span->past + i + 1, .growth = 1, .pages = span->pages, .offset = kv_offset(s, kv),
             .out = f->out + at * s->head_dim, .out_step = s->heads * s->head_dim, .stats = f->stats ? f->stats + at * 2 : NULL,
             .stats_step = s->heads * 2};
-        tile_rows(&t, f->q + (span->row + i) * s->q_stride + head * s->head_dim, s->q_stride, smaller(end - i, ROWS));
+        const float *q = f->q + (span->row + i) * s->q_stride + head * s->head_dim;
+        if (i + 2 * ROWS <= span->queries) prefetch_rows(q + ROWS * s->q_stride, s->q_stride, ROWS, s->head_dim);
+        tile_rows(&t, q, s->q_stride, smaller(end - i, ROWS));
         attend(&t, s, scratch);
     }
 }
