@@ -120,7 +120,7 @@ static void has_the_bits_of_the_triple_loop(void **state)
     TestRandom random = {1};
     for (size_t s = 0; s < (size_t)SIZES * SIZES * SIZES; s++) {
         size_t im = s % SIZES, in = s / SIZES % SIZES, ik = s / SIZES / SIZES;
-        if (im + in + ik > 2 * SIZES) continue; // all three large: the same paths, and slow
+        if (sizes[im] * sizes[in] * sizes[ik] > 100000) continue; // more of the same paths, slowly
         Example e = example(&random, sizes[im], sizes[in], sizes[ik]);
         float *want = guarded(e.m * e.n, NAN);
         for (int accumulate = 0; accumulate < 2; accumulate++) {
@@ -148,7 +148,7 @@ static void large_products_are_the_same_chains(void **state)
         Example e = example(&random, shapes[s][0], shapes[s][1], shapes[s][2]);
         float *c = guarded(e.m * e.n, -7);
         for (size_t i = 0; i < count; i++) {
-            if (strcmp(list[i]->isa, "plain") == 0 && e.m * e.n * e.k > 40000000) continue; // software multiply-adds
+            if (strcmp(list[i]->isa, "plain") == 0 && e.m * e.n * e.k > 8000000) continue; // software multiply-adds
             for (int form = 0; form < FORMS; form++) {
                 Compute cx = compute(list[i]->isa, (s + i + (size_t)form) % 3 + 1);
                 memcpy(c, e.c, e.m * e.n * sizeof *c);

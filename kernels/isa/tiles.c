@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/* tiles.c (one instruction set) - the innermost loops of matmul: a tile of C stays in registers while p runs over a block of
+ * k. Knows nothing of blocks, packing or threads. Each element of C is one chain of multiply-adds over p ascending.
+ */
+#include "kernels/matmul-internal.h"
+
+/* Compilers keep the accumulators of an unrolled loop in their registers only if the operands are still alive after the
+ * multiply-add, and walk the rows of A with one index register only if they cannot know that the stride never changes. */
+#if defined(__GNUC__) && defined(RAFT_ISA_avx512)
+#define KEEP(v) __asm__ volatile("" : : "v"(v))
+#define KEEP8(v) __asm__ volatile("" : : "v"(v))
+#elif defined(__GNUC__) && defined(RAFT_ISA_avx2)
+#define KEEP(v) __asm__ volatile("" : : "x"((v).lo), "x"((v).hi))
+#define KEEP8(v) __asm__ volatile("" : : "x"(v))
+#else
+#define KEEP(v) (void)(v)
+#define KEEP8(v) (void)(v)
+#endif
+#if defined(__clang__) && defined(RAFT_ISA_plain)
+#define INLINED static __attribute__((noinline)) // once for all sizes: software multiply-adds are long
+#elif defined(__GNUC__) && defined(RAFT_ISA_plain)
+#define INLINED static __attribute__((noinline, noclone))
+#elif defined(__GNUC__)
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static inline
+#endif
+#if defined(__GNUC__)
+#define OPAQUE(integer) __asm__("" : "+r"(integer))
+#define ORDERED() __asm__ volatile("" : : : "memory")
+#define FETCH(p) __builtin_prefetch(p)
+#define FETCH_FAR(p) __builtin_prefetch(p, 0, 2) // into the second cache: the first is full
+#define FETCH_WRITE(p) __builtin_prefetch(p, 1)
+#else
+#define OPAQUE(integer) (void)(integer)
+#define ORDERED() (void)0
+#define FETCH(p) (void)(p)
+#define FETCH_FAR(p) (void)(p)
+#define FETCH_WRITE(p) (void)(p)
+#endif
+#define EACH(action) UNROLL for (size_t i = 0; i < rows; i++) UNROLL for (size_t v = 0; v < vectors; v++) action
+
+// ---- tiles -----------------------------------------------------------------------------------------------------------
+
+// X(rows, panels side by side): as many independent chains as hide the latency of a multiply-add.
+#if defined(RAFT_ISA_avx512)
+#define TILE_LIST(X) X(1, 4) X(2, 4) X(3, 2) X(4, 2) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) X(13, 1) X(14, 1)
+#elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
+#define TILE_LIST(X) X(1, 4) X(2, 3) X(3, 2) X(4, 1) X(5, 1) X(6, 1)
+#else
+#define TILE_LIST(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+#endif
+enum { MAX_PANELS = 4, FETCHED = 2 * VECTORS /* lines of the next panel for each LINE steps of p */ };
+
+// Inlined with constant rows, vectors and direct, so that `sum` is registers and every loop but those over p is gone.
+// Rows of A are addressed in threes, from one pointer and one stride.
+INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors, const bool direct)
+{
+    const size_t c_row = tile->c_row, b_panel = tile->b_panel;
+    size_t a_row = tile->a_row, left = tile->k;
+    const float *a[(TILE_ROWS + 2) / 3], *b = tile->b, *next_a = tile->next_a, *next_b = tile->next_b;
+    float *c = tile->c;
+    v16 sum[TILE_ROWS][MAX_PANELS * VECTORS];
+#define STEP(p) do { \
+        v16 row[MAX_PANELS * VECTORS]; \
+        UNROLL for (size_t v = 0; v < vectors; v++) row[v] = v16_load(b + v / VECTORS * b_panel + (p) * PANEL + v % VECTORS * LANES); \
+        UNROLL for (size_t i = 0; i < rows; i++) { \
+            if (direct && i % 3 == 0) OPAQUE(a_row); \
+            v16 x = v16_set(direct ? a[i / 3][i % 3 * a_row + (p)] : a[0][(p) * TILE_ROWS + i]); \
+            UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = v16_fma(x, row[v], sum[i][v]); \
+            KEEP(x); \
+        } \
+        UNROLL for (size_t v = 0; v < vectors; v++) KEEP(row[v]); \
+        ORDERED(); \
+    } while (0)
+#define ADVANCE(steps) do { \
+        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += (steps) * (direct ? 1 : TILE_ROWS); \
+        b += (steps) * PANEL, left -= (steps); \
+    } while (0)
+    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = tile->a + i * a_row;
+    if (tile->accumulate) EACH(sum[i][v] = v16_load(c + i * c_row + v * LANES));
+    else EACH(sum[i][v] = v16_zero());
+    EACH(FETCH_WRITE(tile->next_c + i * c_row + v * LANES));
+    while (left >= LINE) {
+        UNROLL for (size_t i = 0; i < rows; i++) FETCH(next_a + i * (direct ? a_row : LINE));
+        UNROLL for (size_t line = 0; line < FETCHED; line++) FETCH_FAR(next_b + line * LINE);
+        next_a += LINE * (direct ? 1 : TILE_ROWS), next_b += FETCHED * LINE;
+        for (size_t quarter = 0; quarter < LINE / 4; quarter++) {
+            STEP(0);
+            STEP(1);
+            STEP(2);
+            STEP(3);
+            ADVANCE(4);
+        }
+    }
+    while (left) {
+        STEP(0);
+        ADVANCE(1);
+    }
+    EACH(v16_store(c + i * c_row + v * LANES, sum[i][v]));
+#undef STEP
+#undef ADVANCE
+}
+
+typedef void TileKernel(const Tile *tile);
+typedef struct { TileKernel *direct, *packed, *wide, *direct_narrow, *packed_narrow; size_t panels; } TileKernels;
+
+#define TILE_KERNELS(rows, panels) \
+    static void direct_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, true); } \
+    static void packed_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, false); } \
+    static void wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels, true); }
+TILE_LIST(TILE_KERNELS)
+#if VECTORS > 1 // one vector of the last panel may be all there is of it
+#define NARROW_KERNELS(rows, panels) \
+    static void direct_narrow_##rows(const Tile *tile) { tile_run(tile, rows, 1, true); } \
+    static void packed_narrow_##rows(const Tile *tile) { tile_run(tile, rows, 1, false); }
+TILE_LIST(NARROW_KERNELS)
+#define TILE_ENTRY(rows, panels) {direct_##rows, packed_##rows, wide_##rows, direct_narrow_##rows, packed_narrow_##rows, panels},
+#else
+#define TILE_ENTRY(rows, panels) {direct_##rows, packed_##rows, wide_##rows, direct_##rows, packed_##rows, panels},
+#endif
+static const TileKernels tile_kernels[TILE_ROWS + 1] = {{NULL, NULL, NULL, NULL, NULL, 0}, TILE_LIST(TILE_ENTRY)};
+
+size_t KERNEL(gemm_tile_panels)(size_t rows) { return tile_kernels[rows].panels; }
+size_t KERNEL(gemm_tile_stretch)(size_t k) { return k / LINE * FETCHED * LINE; }
+
+void KERNEL(gemm_tile)(const Tile *tile)
+{
+    const TileKernels *kernels = &tile_kernels[tile->rows];
+    size_t columns = tile->columns, full = columns <= LANES ? LANES : PANEL;
+    TileKernel *kernel = tile->a_row ? kernels->direct : kernels->packed;
+    if (columns <= LANES) kernel = tile->a_row ? kernels->direct_narrow : kernels->packed_narrow;
+    if (columns > PANEL) kernel = kernels->wide, full = columns;
+    if (columns == full) {
+        kernel(tile);
+        return;
+    }
+    // Fewer columns than a vector: computed in a tile beside, where the rest does no harm.
+    float beside[TILE_ROWS * PANEL];
+    Tile t = *tile;
+    t.c = beside, t.c_row = PANEL;
+    for (size_t i = 0; i < tile->rows; i++)
+        for (size_t j = 0; j < full; j++) beside[i * PANEL + j] = tile->accumulate && j < columns ? tile->c[i * tile->c_row + j] : 0;
+    kernel(&t);
+    for (size_t i = 0; i < tile->rows; i++) memcpy(tile->c + i * tile->c_row, beside + i * PANEL, columns * sizeof *beside);
+}
+
+// ---- strips ----------------------------------------------------------------------------------------------------------
+
+// `vectors` times eight columns of C; `steps` (4 or 8) of p are transposed in registers at a time.
+INLINED void strip_run(const Strip *s, size_t j, const size_t rows, const size_t vectors, const size_t steps)
+{
+    const size_t c_row = s->c_row, b_col = s->b_col;
+    size_t a_row = s->a_row, left = s->k;
+    const float *a[(STRIP_ROWS + 2) / 3], *b[STRIP / 8];
+    float *c = s->c + j;
+    v8 sum[STRIP_ROWS][STRIP / 8];
+    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = s->a + i * a_row;
+    UNROLL for (size_t v = 0; v < vectors; v++) b[v] = s->b + (j + v * 8) * b_col;
+    if (s->accumulate) EACH(sum[i][v] = v8_load(c + i * c_row + v * 8));
+    else EACH(sum[i][v] = v8_set(0));
+    for (; left >= steps; left -= steps) {
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            v8 column[8];
+            if (steps == 8) v8_transpose_8(column, b[v], b_col);
+            else v8_transpose_4(column, b[v], b_col);
+            UNROLL for (size_t p = 0; p < steps; p++)
+                UNROLL for (size_t i = 0; i < rows; i++) {
+                    if (i % 3 == 0) OPAQUE(a_row);
+                    v8 x = v8_set(a[i / 3][i % 3 * a_row + p]);
+                    sum[i][v] = v8_fma(x, column[p], sum[i][v]);
+                    KEEP8(x);
+                }
+            ORDERED();
+            b[v] += steps;
+        }
+        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += steps;
+    }
+    for (size_t p = 0; p < left; p++)
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            float column[8];
+            for (size_t i = 0; i < 8; i++) column[i] = b[v][i * b_col + p];
+            UNROLL for (size_t i = 0; i < rows; i++) sum[i][v] = v8_fma(v8_set(a[i / 3][i % 3 * a_row + p]), v8_load(column), sum[i][v]);
+        }
+    EACH(v8_store(c + i * c_row + v * 8, sum[i][v]));
+}
+
+// Two rows leave registers for eight transposed columns, four rows for two vectors of sums.
+void KERNEL(gemm_strip)(const Strip *s)
+{
+    switch (s->rows) {
+    case 1: strip_run(s, 0, 1, 2, 8); break;
+    case 2: strip_run(s, 0, 2, 2, 8); break;
+    case 3: strip_run(s, 0, 3, 2, 4); break;
+    case 4: strip_run(s, 0, 4, 2, 4); break;
+#define CASE(rows) case rows: for (size_t j = 0; j < STRIP; j += 8) strip_run(s, j, rows, 1, 4); break;
+    CASE(5) CASE(6) CASE(7) CASE(8)
+#undef CASE
+    }
+}
