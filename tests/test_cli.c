@@ -35,8 +35,9 @@ static int raft(const char *format, ...)
 
 static void expect(int status, int wanted, const char *fragment)
 {
-    if (status != wanted) fail_msg("exit status %d where %d was expected; the program said: %s", status, wanted, output.data);
-    if (!strstr(output.data, fragment)) fail_msg("\"%s\" was expected in: %s", fragment, output.data);
+    const char *said = output.data ? output.data : "";
+    if (status != wanted) fail_msg("exit status %d where %d was expected; the program said: %s", status, wanted, said);
+    if (!strstr(said, fragment)) fail_msg("\"%s\" was expected in: %s", fragment, said);
 }
 
 // The command's standard output as one JSON object; its standard error goes to the file "err".
