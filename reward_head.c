@@ -121,7 +121,7 @@ int head_train(Model *model, const Compute *cx, const HeadExamples *data, const 
     if (!examples) return -1;
     int status = trainer_init(&trainer, model, cx, &options, err);
     if (!status) {
-        for (uint32_t epoch = 0; !status && epoch < train->epochs && trainer.step < options.steps; epoch++) {
+        for (uint32_t epoch = 0; !status && epoch < train->epochs; epoch++) {
             StepStats total;
             for (size_t i = 0; i < data->count; i++) examples[i] = choose_piece(data, i, how, room, epoch);
             status = train_run(&trainer, examples, data->count, how->seed, epoch, progress, self, &total, err);

@@ -87,6 +87,26 @@ static bool same_file(const char *a, const char *b)
 #define HEAD "--lr 1e-2 --epochs 6 --batch 8 --prefix-share 0.2 --prefix-least 6"
 #define TINY "--dim 16 --heads 2 --ff 24 --context 64"
 
+// The same fifty words whatever the label, which only the last ones tell.
+static void put_long_texts(const char *name)
+{
+    Text texts = {0};
+    Err err = {0};
+    for (int i = 0; i < 8; i++) {
+        assert_ok(text_puts(&texts, &err, "{\"text\":\""), &err);
+        for (int j = 0; j < 17; j++) assert_ok(text_puts(&texts, &err, "the film was "), &err);
+        assert_ok(text_printf(&texts, &err, "%s\",\"label\":%d}\n", i % 2 ? "great and funny." : "dull and poor.", i % 2), &err);
+    }
+    put(name, texts.data);
+    text_free(&texts);
+}
+
+static void assert_prefixes_tell_nothing(const json_t *whole, const json_t *prefixes)
+{
+    assert_true(number(prefixes, "auc", NULL) == 0.5 && number(whole, "auc", NULL) != 0.5);
+    assert_true(number(prefixes, "positive_reward", "mean") == number(prefixes, "negative_reward", "mean"));
+}
+
 static void put_texts(const char *name, int first, int n)
 {
     const char *const openings[] = {"the film was", "a plot that is", "what an actor, so", "this story was", "all in all it is"};
@@ -164,7 +184,8 @@ static void fewer_layers_fresh_weights_and_mean_pooling(void **state)
     json_decref(told);
     expect(raft("reward eval head:@/one --corpus @/test.jsonl"), 0, "whole texts");
     told = raft_json("reward train --corpus @/train.jsonl --test-corpus @/test.jsonl --tokenizer @/tok.json --dim 16 --heads 2 --ff 24 "
-                     "--layers 1 --head-tokens 48 --epochs 30 --lr 1e-2 -o @/fresh");
+                     "--layers 1 --head-tokens 48 --epochs 30 --lr 1e-2 --pooling mean -o @/fresh");
+    assert_string_equal(json_string_value(json_object_get(told, "pooling")), "mean");
     assert_true(number(told, "layers", NULL) == 1 && number(told, "context", NULL) == 48);
     assert_true(number(json_object_get(told, "test"), "accuracy", "mean") > 0.95);
     json_decref(told);
@@ -234,6 +255,32 @@ static void what_cannot_be_trained_starts_no_run(void **state)
     expect(raft("reward train --corpus @/train.jsonl --init @/lm -o @/head"), 2, "already holds");
     expect(raft("reward"), 2, "expected \"train\", \"score\" or \"eval\"");
     expect(raft("reward rank"), 2, "found \"rank\"");
+}
+
+static void prefixes_are_measured_apart_and_the_loss_is_the_last_epochs(void **state)
+{
+    (void)state;
+    put_long_texts("long.jsonl");
+    json_t *told = raft_json("reward train --corpus @/train.jsonl --limit 16 --batch 8 --epochs 3 --lr 1e-2 --init @/lm --test-corpus @/long.jsonl "
+                             "--pooling mean -o @/short");
+    assert_prefixes_tell_nothing(json_object_get(told, "test"), json_object_get(told, "test_prefixes"));
+    char *path = path_in(folder, "short/metrics.jsonl"), *text = read_file(path, NULL), *line = text;
+    double loss[6];
+    for (int i = 0; i < 6; i++) { // so few steps are recorded one by one
+        char *end = strchr(line, '\n');
+        assert_non_null(end);
+        *end = '\0';
+        json_t *step = parse(line);
+        loss[i] = number(step, "loss", NULL);
+        json_decref(step);
+        line = end + 1;
+    }
+    assert_true(!*line && fabs(number(told, "loss", NULL) - (loss[4] + loss[5]) / 2) < 1e-6 && fabs(loss[0] + loss[1] - loss[4] - loss[5]) > 1e-3);
+    json_decref(told);
+    free(text), free(path);
+    told = raft_json("reward eval head:@/short --corpus @/long.jsonl");
+    assert_prefixes_tell_nothing(told, json_object_get(told, "prefixes"));
+    json_decref(told);
 }
 
 // ---- score -------------------------------------------------------------------------------------------------------------------------
@@ -358,6 +405,7 @@ int main(void)
         cmocka_unit_test(preferences_train_a_head_too),
         cmocka_unit_test(a_limit_keeps_both_labels),
         cmocka_unit_test(what_cannot_be_trained_starts_no_run),
+        cmocka_unit_test(prefixes_are_measured_apart_and_the_loss_is_the_last_epochs),
         cmocka_unit_test(scored_lines_keep_their_keys),
         cmocka_unit_test(a_head_scores_what_it_learnt),
         cmocka_unit_test(scoring_names_what_is_wrong),
