@@ -201,6 +201,37 @@ static void experts_answer_after_the_policy(void **state)
     free(checkpoint);
 }
 
+// An expert with the policy's own weights goes on where the policy's candidates end: it never repeats them.
+static void a_checkpoint_draws_as_later_candidates(void **state)
+{
+    Policy policy;
+    SampleList list = {0}, twice = {0};
+    PolicyOptions o = usual();
+    Err err = {0};
+    char *checkpoint = path_in(folder, "twin");
+    const char *experts[] = {checkpoint};
+    (void)state;
+    assert_ok(checkpoint_save(checkpoint, &model, &tokenizer, &err), &err);
+    open_policy(&policy, &model, &model, &o);
+    assert_ok(policy_collect(&policy, &twice, stage, B, 2 * K, 0, &err), &err);
+    policy_free(&policy);
+    o.experts = experts;
+    o.expert_count = 1;
+    open_policy(&policy, &model, &model, &o);
+    assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+    assert_int_equal(list.count, twice.count);
+    for (size_t i = 0; i < list.count; i++) {
+        const TokenList *got = &list.items[i].tokens, *want = &twice.items[i].tokens;
+        assert_int_equal(got->length, want->length);
+        assert_memory_equal(got->ids, want->ids, want->length * sizeof *want->ids);
+        assert_same_bits(&list.items[i].logprob, &twice.items[i].logprob, 1, "logprob");
+    }
+    samples_free(&list);
+    samples_free(&twice);
+    policy_free(&policy);
+    free(checkpoint);
+}
+
 static void unusable_experts_are_named(void **state)
 {
     static const char *const cases[][2] = {
@@ -337,6 +368,7 @@ int main(void)
         cmocka_unit_test(answers_come_slot_after_slot),
         cmocka_unit_test(a_policy_that_is_its_own_reference_has_no_divergence),
         cmocka_unit_test(experts_answer_after_the_policy),
+        cmocka_unit_test(a_checkpoint_draws_as_later_candidates),
         cmocka_unit_test(unusable_experts_are_named),
         cmocka_unit_test(unusable_prompts_are_named),
         cmocka_unit_test(greedy_collection_is_refused),

@@ -133,6 +133,20 @@ static void align_in_library(Model *model, const char *run_path_name, const Rank
     reward_close(&rewards);
 }
 
+// What is ranked is r - beta * log(p/p0); r and the log ratio can be read off the components.
+static void assert_records_the_ranking(const SampleList *ranked, double kl_beta)
+{
+    for (size_t i = 0; i < ranked->count; i++) {
+        const Sample *s = ranked->items + i;
+        float a, b, gold, kl, ratio = s->logprob - s->ref_logprob;
+        assert_true(sample_reward(&a, s, "length:6") && sample_reward(&b, s, "length:2"));
+        assert_true(sample_reward(&gold, s, "gold") && sample_reward(&kl, s, "kl"));
+        assert_same_bits(&kl, &ratio, 1, "kl");
+        double reward = (double)a + 0.5 * (double)b - kl_beta * (double)kl;
+        assert_true(s->scored && s->ranked && fabs((double)s->reward - reward) < 1e-5);
+    }
+}
+
 // One iteration with a file after each step, each step with a policy of its own.
 static void one_iteration_by_files(Model *model, size_t iteration, const RankOptions *rank, const char *collected,
     const char *ranked)
@@ -168,6 +182,7 @@ static void one_iteration_by_files(Model *model, size_t iteration, const RankOpt
     reward_close(&rewards);
 
     assert_ok(samples_read(&samples, ranked, &err), &err);
+    assert_records_the_ranking(&samples, rank->kl_beta);
     PromptList none = {0};
     assert_ok(policy_init(&policy, model, model, &tokenizer, &none, &cx, &o, &err), &err);
     assert_ok(policy_finetune(&policy, &samples, iteration, &err), &err);
@@ -295,6 +310,33 @@ static void without_evaluation_prompts_the_stage_is_measured(void **state)
     json_decref(lines);
     model_free(&aligned);
     free(run);
+}
+
+// Evaluation draws from a stream of its own, iteration 0 whatever the model has been through.
+static void evaluation_has_its_own_random_stream(void **state)
+{
+    Err err = {0};
+    EvaluateOptions how = {.tokenizer = &tokenizer, .prompts = &prompts, .prompt_count = 2, .sample = policy_options().sample, .seed = 3};
+    SampleOptions direct = how.sample;
+    Evaluation e;
+    SampleList answers = {0};
+    Sampled expected[2 * K] = {{0}};
+    SamplePrompt list[2];
+    (void)state;
+    how.sample.samples = direct.samples = K;
+    how.sample.iteration = 9;
+    direct.stream = STREAM_EVAL;
+    direct.seed = 3;
+    for (uint32_t i = 0; i < 2; i++) list[i] = (SamplePrompt){prompts.items[i].ids.ids, prompts.items[i].ids.length, i};
+    assert_ok(evaluate(&e, &answers, &start, &cx, &how, &err), &err);
+    assert_ok(sample_generate(expected, &start, &cx, &tokenizer, list, 2, &direct, NULL, NULL, &err), &err);
+    assert_int_equal(answers.count, 2 * K);
+    for (size_t i = 0; i < 2 * K; i++) {
+        assert_int_equal(answers.items[i].tokens.length, expected[i].length);
+        assert_memory_equal(answers.items[i].tokens.ids, expected[i].ids, expected[i].length * sizeof(uint32_t));
+    }
+    sampled_free(expected, 2 * K);
+    samples_free(&answers);
 }
 
 static void best_of_k_keeps_the_best_answer(void **state)
@@ -485,6 +527,7 @@ int main(void)
         cmocka_unit_test(steps_apart_equal_align_when_ranked_globally_with_kl),
         cmocka_unit_test(metrics_tell_of_every_model),
         cmocka_unit_test(without_evaluation_prompts_the_stage_is_measured),
+        cmocka_unit_test(evaluation_has_its_own_random_stream),
         cmocka_unit_test(best_of_k_keeps_the_best_answer),
         cmocka_unit_test(held_out_perplexity_is_that_of_the_texts),
         cmocka_unit_test(commands_apart_equal_align),
