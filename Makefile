@@ -70,7 +70,7 @@ deps:
 	@DEPS=$(strip $(DEPS)) CC='$(CC)' OPENMP=$(strip $(OPENMP)) BLIS=$(strip $(BLIS)) sh tools/deps.sh
 demo: deps
 	@$(MAKE) --no-print-directory raft
-	./raft demo
+	./raft demo --force
 imdb: deps
 	@$(MAKE) --no-print-directory raft
 	corpus=$$(sh data/get_imdb.sh $(if $(IMDB),'$(IMDB)')) && ./raft demo --profile imdb-scratch --corpus "$$corpus" --resume
