@@ -172,6 +172,8 @@ static int read_test_data(HeadTraining *t, const Options *o, Err *err)
 {
     if (!o->test_corpus) return 0;
     if (read_labelled_texts(&t->test_corpus, o->test_corpus, o, err)) return -1;
+    if (t->test_corpus.hash == t->corpus.hash) // a .grammar file gives the same texts each time
+        return err_input(err, "--test-corpus %s: the same texts as --corpus; a test needs others (reward eval measures on any)", o->test_corpus);
     return corpus_prefixes(&t->test_begun, &t->test_corpus, &t->tokenizer, PREFIX_TOKENS, err);
 }
 

@@ -239,6 +239,7 @@ static void what_cannot_be_trained_starts_no_run(void **state)
     expect(raft("reward train --corpus @/plain.jsonl --init @/lm -o @/x"), 2, "line 2 has no label");
     expect(raft("reward train --corpus @/one.jsonl --init @/lm -o @/x"), 2, "every text is positive");
     expect(raft("reward train --corpus @/train.jsonl --test-corpus @/plain.jsonl --init @/lm -o @/x"), 2, "has no label");
+    expect(raft("reward train --corpus @/train.jsonl --test-corpus @/train.jsonl --init @/lm -o @/x"), 2, "the same texts as --corpus");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm"), 2, "-o DIR is missing");
     expect(raft("reward train --init @/lm -o @/x"), 2, "--corpus PATH");
     expect(raft("reward train --corpus @/train.jsonl --pairs @/pairs.jsonl --init @/lm -o @/x"), 2, "one of the two");
