@@ -13,7 +13,8 @@ double host_log(double x);          // x > 0; host_log(1) == 0
 double host_log1p(double x);
 double host_sin(double x);          // |x| <= 2^20
 double host_cos(double x);
-double host_pow(double x, double y); // x > 0: exp(y log x) with the logarithm in two doubles; integral 0 <= y <= 64 by running product (half an ulp a factor)
+// x > 0: exp(y log x) with the logarithm in two doubles; for integral 0 <= y <= 64 the running product, half an ulp a factor
+double host_pow(double x, double y);
 double host_sqrt(double x);         // correctly rounded
 float host_fmaf(float a, float b, float c); // correctly rounded fused multiply-add, in software: see simd.h
 

@@ -33,7 +33,10 @@ static inline v16m v16_first(size_t n)
 V16_BINARY(v16m_and, v16m, _mm256_and_ps)
 V16_BINARY(v16m_or, v16m, _mm256_or_ps)
 static inline bool v16m_any(v16m m) { return _mm256_movemask_ps(_mm256_or_ps(m.lo, m.hi)) != 0; }
-static inline v16 v16_select(v16m m, v16 a, v16 b) { return (v16){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)}; }
+static inline v16 v16_select(v16m m, v16 a, v16 b)
+{
+    return (v16){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)};
+}
 
 static inline v16 v16_load(const float *p) { return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 static inline void v16_store(float *p, v16 v)

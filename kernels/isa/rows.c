@@ -80,7 +80,8 @@ static void rms_backward_weight(float *dweight, const float *dy, const float *x,
         v16 inv = v16_set(inv_rms[r]);
         for (size_t j = first; j < end; j += LANES) {
             v16 normed = v16_mul(load_up_to(x + r * dim + j, end - j), inv);
-            store_up_to(dweight + j, v16_fma(load_up_to(dy + r * dim + j, end - j), normed, load_up_to(dweight + j, end - j)), end - j);
+            v16 sum = v16_fma(load_up_to(dy + r * dim + j, end - j), normed, load_up_to(dweight + j, end - j));
+            store_up_to(dweight + j, sum, end - j);
         }
     }
 }
@@ -248,6 +249,7 @@ void KERNEL(cross_entropy)(float *logits, float *logprob, const uint32_t *target
     {
         fp_strict();
         OMP(omp for schedule(static))
-        for (size_t r = 0; r < rows; r++) logprob[r] = cross_entropy_row(logits + r * vocab, target[r], scale ? scale + r : NULL, vocab);
+        for (size_t r = 0; r < rows; r++)
+            logprob[r] = cross_entropy_row(logits + r * vocab, target[r], scale ? scale + r : NULL, vocab);
     }
 }

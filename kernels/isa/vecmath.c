@@ -155,5 +155,5 @@ bool KERNEL(all_finite)(const float *x, size_t n) { return long_sum(block_differ
 void KERNEL(block_sums)(float *sums, const float *p, size_t n)
 {
     fp_strict();
-    for (size_t b = 0; b < blocks_of(n, CDF_BLOCK); b++) sums[b] = block_sum(p + b * CDF_BLOCK, smaller(n - b * CDF_BLOCK, CDF_BLOCK));
+    for (size_t at = 0; at < n; at += CDF_BLOCK) *sums++ = block_sum(p + at, smaller(n - at, CDF_BLOCK));
 }
