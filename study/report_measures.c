@@ -57,8 +57,8 @@ static void figure(Html *out, size_t measure, const Measure *first, const Measur
 void report_summary(Html *out, const RunFiles *files)
 {
     const size_t shown[] = {MEASURE_REWARD, MEASURE_GOLD_PROBABILITY, MEASURE_POSITIVE, MEASURE_PERPLEXITY, MEASURE_KL};
-    const IterationRow *first = files->rows, *last = files->rows + files->row_count - 1;
     if (files->row_count < 2) return;
+    const IterationRow *first = files->rows, *last = files->rows + files->row_count - 1;
     html_printf(out, "<p class=\"over\">From iteration %zu to iteration %zu, with 95 %% intervals:</p>\n<dl class=\"figures\">\n", first->iteration, last->iteration);
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
         if (first->measures[shown[i]].n && last->measures[shown[i]].n) figure(out, shown[i], &first->measures[shown[i]], &last->measures[shown[i]]);

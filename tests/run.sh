@@ -4,6 +4,7 @@
 #   RAFT_BINARY=... RUNNER=valgrind sh tests/run.sh PROGRAM...
 passed=0 failed=0 skipped=0
 [ -n "${RAFT_ISA:-}" ] || unset RAFT_ISA
+export LSAN_OPTIONS="suppressions=tests/lsan.supp:print_suppressions=0"
 log=$(mktemp) || exit 2
 trap 'rm -f "$log"' EXIT
 for program in "$@"; do
