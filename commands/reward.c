@@ -495,7 +495,7 @@ const Command command_reward = {
     .operands = "train|score SPEC|eval SPEC",
     .summary = "train a reward head; score texts; measure a reward on labelled texts",
     .groups = OPT_COMMON | OPT_CORPUS | OPT_JSONL | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_RANK | OPT_HEAD,
-    .defaults = "lr=3e-4 epochs=2",
+    .defaults = "epochs=2",
     .help = "reward train --corpus PATH --init CKPT -o DIR trains a head on a language model from labelled texts (pos/ and neg/, or lines with\n"
             "\"label\"); --layers N takes its first N layers only (default: all). --pairs FILE.jsonl learns from preferences instead (prompt,\n"
             "chosen, rejected; Bradley-Terry). Without --init: --tokenizer FILE.json and fresh weights of the sizes below. The head reads\n"
