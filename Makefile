@@ -124,7 +124,7 @@ install: all lib
 	cp libraft.a $(DESTDIR)$(PREFIX)/lib/
 	for h in $(HEADERS); do mkdir -p $(DESTDIR)$(PREFIX)/include/raft/$$(dirname $$h); cp $$h $(DESTDIR)$(PREFIX)/include/raft/$$h; done
 	cp -R profiles data $(DESTDIR)$(PREFIX)/share/raft/
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(CONFIG_LIBS)|' tools/raft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/raft.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(CONFIG_LIBS) $(filter -fopenmp,$(CONFIG_CFLAGS))|' tools/raft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/raft.pc
 clean:
 	rm -rf build raft libraft.a
 
