@@ -138,7 +138,7 @@ static void assert_records_the_ranking(const SampleList *ranked, double kl_beta)
 {
     for (size_t i = 0; i < ranked->count; i++) {
         const Sample *s = ranked->items + i;
-        float a, b, gold, kl, ratio = s->logprob - s->ref_logprob;
+        float a = 0, b = 0, gold = 0, kl = 0, ratio = s->logprob - s->ref_logprob;
         assert_true(sample_reward(&a, s, "length:6") && sample_reward(&b, s, "length:2"));
         assert_true(sample_reward(&gold, s, "gold") && sample_reward(&kl, s, "kl"));
         assert_same_bits(&kl, &ratio, 1, "kl");
