@@ -9,7 +9,7 @@
 
 enum { WIDTH = 360, HEIGHT = 220, TOP = 26, BOTTOM = 36, RIGHT = 14, LETTER = 7, MOST_DOTS = 24, MOST_NUMBERS = 12 };
 
-// ---- scales --------------------------------------------------------------------------------------------------------------------
+// ---- scales ---------------------------------------------------------------------------------------------------------------
 
 typedef struct {
     double low, high, step; // values; ticks at low, low + step, ...
@@ -17,7 +17,7 @@ typedef struct {
     double from, to;        // drawing units
 } Scale;
 
-#define LARGEST 1e30 // beyond it differences and squares lose their meaning, and nobody reads the axis
+#define LARGEST 1e100 // beyond it differences overflow, and nobody reads the axis
 
 static double clamp(double v) { return v > LARGEST ? LARGEST : v < -LARGEST ? -LARGEST : v; }
 static double magnitude(double v) { return v < 0 ? -v : v; }
@@ -32,10 +32,12 @@ static double floor_of(double v)
 // Ticks at 1, 2 or 5 times a power of ten, at most `most` steps between them.
 static void scale_ticks(Scale *s, double low, double high, int most, bool whole)
 {
-    double range = high - low, size = magnitude(low) > magnitude(high) ? magnitude(low) : magnitude(high), least = 1e-9 * size + 1e-12;
+    double range = high - low, size = magnitude(low) > magnitude(high) ? magnitude(low) : magnitude(high);
+    double least = 1e-9 * size + 1e-12;
     if (range < least) {
-        low -= whole ? 0.5 : size > 0 ? size / 10 : 0.5;
-        high += whole ? 0.5 : size > 0 ? size / 10 : 0.5;
+        double room = whole || size < 1e-6 ? 0.5 : size / 10; // a flat line stands in the middle
+        low -= room;
+        high += room;
         range = high - low;
     }
     double power = 1;
@@ -64,7 +66,12 @@ static void scale_widen(Scale *s)
     s->high = high * s->step;
 }
 
-static double scale_at(const Scale *s, double v) { return s->from + (clamp(v) - s->low) / (s->high - s->low) * (s->to - s->from); }
+static double scale_at(const Scale *s, double v)
+{
+    v = clamp(v);
+    double inside = v < s->low ? s->low : v > s->high ? s->high : v;
+    return s->from + (inside - s->low) / (s->high - s->low) * (s->to - s->from);
+}
 
 // ---- pieces of SVG -------------------------------------------------------------------------------------------------------------
 
@@ -120,12 +127,13 @@ static void marker(Html *out, size_t series, double x, double y)
 
 static void open_svg(Html *out, const char *class, const char *id, int width, int height, const char *title)
 {
-    html_printf(out, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">", class, width, height, id, id, id);
+    html_printf(out, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n", class, width, height, id, id);
+    html_printf(out, "<title id=\"%s-t\">", id);
     html_string(out, title);
     html_printf(out, "</title>\n<desc id=\"%s-d\">", id);
 }
 
-// ---- a line chart --------------------------------------------------------------------------------------------------------------
+// ---- a line chart ---------------------------------------------------------------------------------------------------------
 
 static size_t point_count(const Chart *c)
 {
@@ -157,11 +165,12 @@ static void make_scales(Scale *x, Scale *y, const Chart *c)
         }
     scale_ticks(y, y_low, y_high, 5, false);
     scale_widen(y);
-    scale_ticks(x, x_low, x_high, c->path ? 5 : 8, c->whole_x);
+    scale_ticks(x, x_low, x_high, c->path || x_high >= 1000 ? 4 : 8, c->whole_x); // long labels need room
     if (c->path) scale_widen(x);
     // Room for the longest tick label on the left.
     char text[64];
-    int low = snprintf(text, sizeof text, "%.*f", y->decimals, y->low), high = snprintf(text, sizeof text, "%.*f", y->decimals, y->high);
+    int low = snprintf(text, sizeof text, "%.*f", y->decimals, y->low);
+    int high = snprintf(text, sizeof text, "%.*f", y->decimals, y->high);
     int letters = low > high ? low : high, room = letters > 14 ? 14 : letters < 3 ? 3 : letters;
     *x = (Scale){x->low, x->high, x->step, x->decimals, room * LETTER + 10, WIDTH - RIGHT - (c->path ? 10 : 0)};
     *y = (Scale){y->low, y->high, y->step, y->decimals, HEIGHT - BOTTOM, TOP};
@@ -236,7 +245,19 @@ static void say_value(Html *out, const ChartPoint *p, int decimals)
 {
     html_number(out, p->y, decimals);
     if (!(p->lo < p->hi)) return;
-    html_puts(out, " ["), html_number(out, p->lo, decimals), html_puts(out, ", "), html_number(out, p->hi, decimals), html_puts(out, "]");
+    html_puts(out, " [");
+    html_number(out, p->lo, decimals);
+    html_puts(out, ", ");
+    html_number(out, p->hi, decimals);
+    html_puts(out, "]");
+}
+
+// "iteration 3"; of a path, whose x is a measure, the place in the order.
+static void say_place(Html *out, const Chart *c, const ChartPoint *p, size_t i)
+{
+    html_string(out, c->path ? "point" : c->x_label);
+    html_puts(out, " ");
+    html_number(out, c->path ? (double)i : p->x, 0);
 }
 
 // On the side where the line does not pass: left of it where it rises, right of it where it falls.
@@ -259,7 +280,8 @@ static void draw_series(Html *out, const Chart *c, size_t index, const Scale *x,
         double px = scale_at(x, p->x), py = scale_at(y, p->y);
         marker(out, index, px, py);
         html_puts(out, "<title>");
-        html_string(out, c->path ? "point" : c->x_label), html_puts(out, " "), html_number(out, c->path ? (double)i : p->x, 0), html_puts(out, ": ");
+        say_place(out, c, p, i);
+        html_puts(out, ": ");
         say_value(out, p, c->decimals);
         html_puts(out, index ? "</title></rect>" : "</title></circle>");
         if (c->path && s->count <= MOST_NUMBERS) number_point(out, s, i, px, py);
@@ -275,10 +297,11 @@ static void describe(Html *out, const Chart *c)
         const ChartPoint *first = series->points, *last = series->points + series->count - 1;
         if (s) html_puts(out, " ");
         html_string(out, series->name), html_puts(out, ": ");
-        say_value(out, first, c->decimals);
-        if (!c->path) html_puts(out, " at "), html_string(out, c->x_label), html_puts(out, " "), html_number(out, first->x, 0);
-        if (last != first) html_puts(out, ", "), say_value(out, last, c->decimals);
-        if (last != first && !c->path) html_puts(out, " at "), html_string(out, c->x_label), html_puts(out, " "), html_number(out, last->x, 0);
+        say_value(out, first, c->decimals), html_puts(out, " at "), say_place(out, c, first, 0);
+        if (last != first) {
+            html_puts(out, ", ");
+            say_value(out, last, c->decimals), html_puts(out, " at "), say_place(out, c, last, series->count - 1);
+        }
         html_puts(out, ".");
     }
 }
@@ -298,7 +321,7 @@ void chart_lines(Html *out, const Chart *c)
     html_puts(out, "</svg>\n");
 }
 
-// ---- a histogram -----------------------------------------------------------------------------------------------------------------
+// ---- a histogram ----------------------------------------------------------------------------------------------------------
 
 enum { HIST_HEIGHT = 128, HIST_TOP = 20, HIST_BOTTOM = 24, HIST_SIDE = 16 };
 
@@ -326,6 +349,14 @@ static void draw_mean(Html *out, const char *class, double mean, bool left, cons
     number_label(out, left ? at - 5 : at + 5, HIST_TOP - 2, left ? "end" : "start", mean, 2);
 }
 
+static void say_mean(Html *out, const char *name, double mean)
+{
+    html_string(out, name);
+    html_puts(out, ": mean ");
+    html_number(out, mean, 2);
+    html_puts(out, ".");
+}
+
 void chart_histogram(Html *out, const Histogram *h)
 {
     Scale x = {0}, y = {0, h->most ? (double)h->most : 1, 1, 0, HIST_HEIGHT - HIST_BOTTOM, HIST_TOP};
@@ -333,9 +364,9 @@ void chart_histogram(Html *out, const Histogram *h)
     x.from = HIST_SIDE;
     x.to = WIDTH - HIST_SIDE;
     open_svg(out, "hist", h->id, WIDTH, HIST_HEIGHT, h->title);
-    html_string(out, h->all_name), html_puts(out, ": mean "), html_number(out, h->all_mean, 2);
-    if (h->has_part) html_puts(out, ". "), html_string(out, h->part_name), html_puts(out, ": mean "), html_number(out, h->part_mean, 2);
-    html_puts(out, ".</desc>\n");
+    say_mean(out, h->all_name, h->all_mean);
+    if (h->has_part) html_puts(out, " "), say_mean(out, h->part_name, h->part_mean);
+    html_puts(out, "</desc>\n");
     draw_bars(out, "all", h->all, h, &x, &y);
     if (h->has_part) draw_bars(out, "part", h->part, h, &x, &y);
     line(out, "axis", x.from, y.from, x.to, y.from);
@@ -348,7 +379,7 @@ void chart_histogram(Html *out, const Histogram *h)
     html_puts(out, "</svg>\n");
 }
 
-// ---- a strip -----------------------------------------------------------------------------------------------------------------------
+// ---- a strip --------------------------------------------------------------------------------------------------------------
 
 void chart_strip(Html *out, double value, double low, double high, bool marked)
 {

@@ -32,7 +32,8 @@ static bool is_refused(uint32_t c)
 
 static size_t escape(char out[8], uint32_t c)
 {
-    const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : c == '\'' ? "&#39;" : NULL;
+    const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" :
+        c == '\'' ? "&#39;" : NULL;
     if (entity) return strlen(memcpy(out, entity, strlen(entity) + 1));
     if (c < 0x20 && c != '\t' && c != '\n') return utf8_encode(out, 0x2400 + c);
     if (c == 0x7F) return utf8_encode(out, 0x2421);
@@ -52,12 +53,14 @@ void html_text(Html *out, const char *bytes, size_t n)
 
 void html_string(Html *out, const char *string) { html_text(out, string, strlen(string)); }
 
-// snprintf's decimal point is the locale's and may be several bytes.
+// snprintf's decimal point is the locale's and may be several bytes. What is no number is shown as such: hiding it would hide
+// a bug.
 static size_t digits_of(char digits[64], const char *format, int decimals, double value)
 {
     char raw[400];
     size_t used = 0;
     bool point = false;
+    if (value - value != 0) return (size_t)snprintf(digits, 64, "nan");
     snprintf(raw, sizeof raw, format, decimals, value);
     for (const char *at = raw; *at && used < 63; at++) {
         bool part = (*at >= '0' && *at <= '9') || *at == '-' || *at == '+' || *at == 'e';
@@ -93,3 +96,50 @@ void html_coordinate(Html *out, double value)
     digits[n] = '\0';
     html_puts(out, !strcmp(digits, "-0") || !n ? "0" : digits);
 }
+
+// ---- parts of a page ------------------------------------------------------------------------------------------------------
+
+void html_section(Html *out, const char *id, const char *heading)
+{
+    html_printf(out, "<section id=\"%s\">\n<h2>%s</h2>\n", id, heading);
+}
+
+void html_missing(Html *out, const char *sentence)
+{
+    html_puts(out, "<p class=\"missing\">");
+    html_puts(out, sentence);
+    html_puts(out, "</p>\n</section>\n");
+}
+
+void html_table(Html *out, const char *id, const char *class, const char *caption)
+{
+    html_printf(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"%s\">\n", id);
+    html_printf(out, "<table class=\"%s\"><caption id=\"%s\">%s</caption>\n", class, id, caption);
+}
+
+void html_columns(Html *out, const char *const *names, size_t count)
+{
+    html_puts(out, "<thead><tr>");
+    for (size_t i = 0; i < count; i++) {
+        bool number = names[i][0] == '>', wide = names[i][0] == '|';
+        const char *class = number ? " class=\"n\"" : wide ? " class=\"wide\"" : "";
+        html_printf(out, "<th scope=\"col\"%s>%s</th>", class, names[i] + (number || wide));
+    }
+    html_puts(out, "</tr></thead>\n<tbody>\n");
+}
+
+void html_row_name(Html *out, const char *name)
+{
+    html_puts(out, "<tr><th scope=\"row\">");
+    html_string(out, name);
+    html_puts(out, "</th>");
+}
+
+void html_cell(Html *out, double value, int decimals)
+{
+    html_puts(out, "<td class=\"n\">");
+    html_number(out, value, decimals);
+    html_puts(out, "</td>");
+}
+
+void html_table_end(Html *out) { html_puts(out, "</tbody></table></div>\n"); }

@@ -23,4 +23,15 @@ void html_string(Html *out, const char *string);            // html_text up to t
 void html_number(Html *out, double value, int decimals);    // for readers: a true minus sign, commas between thousands
 void html_coordinate(Html *out, double value);              // for SVG attributes: at most two decimals, whatever the locale
 
+// Parts of a page. Names, ids and classes are the program's own words.
+void html_section(Html *out, const char *id, const char *heading);  // <section> and its <h2>
+void html_missing(Html *out, const char *sentence);                 // the sentence, then </section>
+// A table in a box that scrolls, by keyboard too; then its columns, named with '>' before when they hold
+// numbers, with '|' when a narrow screen leaves them out; then <tbody>.
+void html_table(Html *out, const char *id, const char *class, const char *caption);
+void html_columns(Html *out, const char *const *names, size_t count);
+void html_row_name(Html *out, const char *name);                    // <tr> and its header, escaped
+void html_cell(Html *out, double value, int decimals);
+void html_table_end(Html *out);
+
 #endif

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-// ---- time --------------------------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------------------------------------
 
 static void duration(Html *out, double seconds)
 {
@@ -18,37 +18,44 @@ static void duration(Html *out, double seconds)
 static void time_row(Html *out, const StageTime *t, double total)
 {
     double share = total > 0 ? 100 * t->seconds / total : 0;
-    html_puts(out, "<tr><th scope=\"row\">"), html_string(out, t->stage), html_puts(out, "</th><td class=\"n\">");
-    html_number(out, (double)t->times, 0), html_puts(out, "</td><td class=\"n\">");
-    duration(out, t->seconds), html_puts(out, "</td><td class=\"n\">");
-    html_number(out, share, 1), html_puts(out, "&#8239;%</td><td class=\"share wide\"><span style=\"width:");
-    html_coordinate(out, share), html_puts(out, "%\"></span></td><td class=\"n\">");
-    if (t->tokens > 0 && t->seconds > 0) html_number(out, t->tokens / t->seconds, 0);
-    else html_puts(out, "–");
-    html_puts(out, "</td></tr>\n");
+    html_row_name(out, t->stage);
+    html_cell(out, (double)t->times, 0);
+    html_puts(out, "<td class=\"n\">"), duration(out, t->seconds), html_puts(out, "</td><td class=\"n\">");
+    html_number(out, share, 1);
+    html_puts(out, "&#8239;%</td><td class=\"share wide\"><span style=\"width:");
+    html_coordinate(out, share);
+    html_puts(out, "%\"></span></td>");
+    if (t->tokens > 0 && t->seconds > 0) html_cell(out, t->tokens / t->seconds, 0);
+    else html_puts(out, "<td class=\"n\">–</td>");
+    html_puts(out, "</tr>\n");
 }
 
 static void report_time(Html *out, const RunFiles *files)
 {
+    const char *const columns[] = {"stage", ">times", ">time", ">share", "|<span class=\"hidden\">as a bar</span>", ">tokens/s"};
     double total = 0;
-    html_puts(out, "<section id=\"time\">\n<h2>Where the time went</h2>\n");
+    html_section(out, "time", "Where the time went");
     if (!files->time_count) {
-        html_puts(out, "<p class=\"missing\">This run recorded no times (timing.jsonl).</p>\n</section>\n");
+        html_missing(out, "This run recorded no times (timing.jsonl).");
         return;
     }
     for (size_t i = 0; i < files->time_count; i++) total += files->times[i].seconds;
-    html_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"time-table\">\n<table><caption id=\"time-table\">Wall-clock time by stage</caption>\n"
-        "<thead><tr><th scope=\"col\">stage</th><th scope=\"col\" class=\"n\">times</th><th scope=\"col\" class=\"n\">time</th><th scope=\"col\" class=\"n\">share</th>"
-        "<th scope=\"col\" class=\"wide\"><span class=\"hidden\">share as a bar</span></th><th scope=\"col\" class=\"n\">tokens/s</th></tr></thead>\n<tbody>\n");
+    html_table(out, "time-table", "times", "Wall-clock time by stage");
+    html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < files->time_count; i++) time_row(out, files->times + i, total);
-    html_puts(out, "</tbody>\n<tfoot><tr><th scope=\"row\">together</th><td></td><td class=\"n\">");
-    duration(out, total);
-    html_puts(out, "</td><td class=\"n\"></td><td class=\"wide\"></td><td></td></tr></tfoot></table></div>\n</section>\n");
+    html_row_name(out, "together");
+    html_puts(out, "<td></td><td class=\"n\">"), duration(out, total);
+    html_puts(out, "</td><td></td><td class=\"wide\"></td><td></td></tr>\n");
+    html_table_end(out);
+    html_puts(out, "</section>\n");
 }
 
-// ---- provenance --------------------------------------------------------------------------------------------------------------------
+// ---- provenance -----------------------------------------------------------------------------------------------------------
 
-static const char *provenance_text(const RunFiles *files, const char *key) { return json_string_value(json_object_get(files->provenance, key)); }
+static const char *provenance_text(const RunFiles *files, const char *key)
+{
+    return json_string_value(json_object_get(files->provenance, key));
+}
 
 // A word as a shell would read it back.
 static void shell_word(Html *out, const char *word)
@@ -95,9 +102,8 @@ static void provenance_rows(Html *out, json_t *object, bool with_options)
     json_t *value;
     json_object_foreach(object, key, value) {
         if (!strcmp(key, "options") && !with_options) continue;
-        html_puts(out, "<tr><th scope=\"row\">");
-        html_string(out, key);
-        html_puts(out, "</th><td><code>");
+        html_row_name(out, key);
+        html_puts(out, "<td><code>");
         if (!strcmp(key, "command_line") && json_is_array(value)) command_line(out, value);
         else json_value(out, value);
         html_puts(out, "</code></td></tr>\n");
@@ -106,11 +112,13 @@ static void provenance_rows(Html *out, json_t *object, bool with_options)
 
 static void report_provenance(Html *out, const RunFiles *files)
 {
-    html_puts(out, "<section id=\"provenance\">\n<h2>Where it comes from</h2>\n");
     const char *matmul = provenance_text(files, "matmul");
+    bool blis = matmul && !strcmp(matmul, "blis");
+    html_section(out, "provenance", "Where it comes from");
     if (files->provenance) {
-        html_puts(out, matmul && !strcmp(matmul, "blis") ? "<p>This run used BLIS, with which the same inputs need not give the same bits on another machine.</p>\n"
-            : "<p>The same program, inputs and settings give the same bits on any machine; what differs by machine stands only here and under time.</p>\n");
+        html_puts(out, blis ? "<p>This run used BLIS, with which the same inputs need not give the same bits on another machine.</p>\n" :
+            "<p>The same program, inputs and settings give the same bits on any machine; what differs by machine stands only here\n"
+            "and under time.</p>\n");
         html_puts(out, "<table class=\"facts\"><caption>provenance.json</caption>\n<tbody>\n");
         provenance_rows(out, files->provenance, !files->has_settings);
         html_puts(out, "</tbody></table>\n");
@@ -123,19 +131,26 @@ static void report_provenance(Html *out, const RunFiles *files)
     html_puts(out, "</section>\n");
 }
 
-// ---- the page ----------------------------------------------------------------------------------------------------------------------
+// ---- the page -------------------------------------------------------------------------------------------------------------
 
 typedef struct { const char *id, *name; void (*write)(Html *out, const RunFiles *files); } Section;
 static const Section sections[] = {
-    {"steps", "Three steps", report_story},       {"charts", "What changed", report_charts},      {"table", "By iteration", report_table},
-    {"answers", "Before and after", report_answers}, {"spread", "Rewards", report_spreads},       {"heads", "Reward heads", report_heads},
-    {"training", "Training loss", report_training}, {"time", "Time", report_time},                {"provenance", "Provenance", report_provenance},
+    {"steps", "Three steps", report_story},
+    {"charts", "What changed", report_charts},
+    {"table", "By iteration", report_table},
+    {"answers", "Before and after", report_answers},
+    {"spread", "Rewards", report_spreads},
+    {"heads", "Reward heads", report_heads},
+    {"training", "Training loss", report_training},
+    {"time", "Time", report_time},
+    {"provenance", "Provenance", report_provenance},
 };
 
 static void head(Html *out, const RunFiles *files)
 {
     const char *command = provenance_text(files, "command");
-    html_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+    html_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
         "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>RAFT");
     if (command) html_puts(out, ": raft "), html_string(out, command);
     html_puts(out, "</title>\n<style>\n");
@@ -157,8 +172,10 @@ static void eyebrow(Html *out, const RunFiles *files)
 static void contents(Html *out, const RunFiles *files)
 {
     html_puts(out, "<nav aria-label=\"Contents\"><ul>\n");
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (sections[i].write != report_table || files->row_count) html_printf(out, "<li><a href=\"#%s\">%s</a></li>\n", sections[i].id, sections[i].name);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        if (sections[i].write == report_table && !files->row_count) continue; // the charts' section says so
+        html_printf(out, "<li><a href=\"#%s\">%s</a></li>\n", sections[i].id, sections[i].name);
+    }
     html_puts(out, "</ul></nav>\n");
 }
 
@@ -167,15 +184,16 @@ static void page(Html *out, const RunFiles *files)
     head(out, files);
     html_puts(out, "<header>\n");
     eyebrow(out, files);
-    html_puts(out, "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model answer, keeps the answers that a "
-        "reward likes best, and trains the model on them. This page tells what that did in one run.</p>\n");
+    html_puts(out, "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model answer,\n"
+        "keeps the answers that a reward likes best, and trains the model on them. This page tells what that did in one run.</p>\n");
     report_summary(out, files);
     contents(out, files);
     html_puts(out, "</header>\n<main>\n");
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) sections[i].write(out, files);
-    html_puts(out, "</main>\n<footer>\n<p>Every number on this page stands in a file of the run: metrics.jsonl, iter_*/candidates.jsonl, timing.jsonl, provenance.json, "
-        "settings.conf and, where there are any, heads.json and samples_*.jsonl.");
-    if (files->unknown_lines) html_printf(out, " %zu lines of metrics.jsonl are of a kind that is not shown.", files->unknown_lines);
+    html_puts(out, "</main>\n<footer>\n<p>Every number on this page stands in a file of the run: metrics.jsonl, iter_*/candidates.jsonl,\n"
+        "timing.jsonl, provenance.json, settings.conf and, where there are any, heads.json and samples_*.jsonl.");
+    if (files->unknown_lines)
+        html_printf(out, " %zu lines of metrics.jsonl are of a kind that is not shown.", files->unknown_lines);
     html_puts(out, " It needs no network and no script.</p>\n</footer>\n</body>\n</html>\n");
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- lists -----------------------------------------------------------------------------------------------------------------------
+// ---- lists ----------------------------------------------------------------------------------------------------------------
 
 // One more zeroed item; the array grows by doubling whenever its count is a power of two.
 static void *list_add(void *items_pointer, size_t *count, size_t size, Err *err)
@@ -22,7 +22,7 @@ static void *list_add(void *items_pointer, size_t *count, size_t size, Err *err)
     return (char *)items + size * (*count)++;
 }
 
-// ---- metrics.jsonl ---------------------------------------------------------------------------------------------------------------
+// ---- metrics.jsonl --------------------------------------------------------------------------------------------------------
 
 static int read_measure(Measure *m, const json_t *line, const char *key, const char *where, Err *err)
 {
@@ -42,8 +42,10 @@ static int read_stage(IterationRow *row, const json_t *line, const char *where, 
     const json_t *stage = json_object_get(line, "stage"), *train = json_object_get(line, "train");
     if (!stage && !train) return 0;
     row->trained = true;
-    return json_get_size(stage, "candidates", &row->candidates, where, err) || json_get_size(stage, "selected", &row->selected, where, err) ||
-        json_get_number(stage, "reward", &row->stage_reward, where, err) || json_get_number(stage, "selected_reward", &row->selected_reward, where, err) ||
+    return json_get_size(stage, "candidates", &row->candidates, where, err) ||
+        json_get_size(stage, "selected", &row->selected, where, err) ||
+        json_get_number(stage, "reward", &row->stage_reward, where, err) ||
+        json_get_number(stage, "selected_reward", &row->selected_reward, where, err) ||
         json_get_number(stage, "kl", &row->stage_kl, where, err) || json_get_number(train, "loss", &row->loss, where, err) ? -1 : 0;
 }
 
@@ -77,8 +79,8 @@ static int read_step(RunFiles *files, const json_t *line, const char *where, Err
     ChartPoint *point = list_add(&curve->points, &curve->count, sizeof *curve->points, err);
     if (!point) return -1;
     *point = (ChartPoint){.x = (double)step, .y = loss, .lo = loss, .hi = loss};
-    if (curve->count > 1 && point->x <= point[-1].x) return err_input(err, "%s: step %zu follows step %.0f of \"%s\"", where, step, point[-1].x, stage);
-    return 0;
+    if (curve->count < 2 || point->x > point[-1].x) return 0;
+    return err_input(err, "%s: step %zu follows step %.0f of \"%s\"", where, step, point[-1].x, stage);
 }
 
 static int read_metrics_line(RunFiles *files, const json_t *line, const char *where, Err *err)
@@ -110,7 +112,7 @@ static int read_time(RunFiles *files, const json_t *line, const char *where, Err
     return 0;
 }
 
-// ---- files of the run --------------------------------------------------------------------------------------------------------------
+// ---- files of the run -----------------------------------------------------------------------------------------------------
 
 typedef int ReadLine(RunFiles *files, const json_t *line, const char *where, Err *err);
 
@@ -193,7 +195,7 @@ static int read_settings(RunFiles *files, const char *folder, Err *err)
     return status;
 }
 
-// ---- samples -----------------------------------------------------------------------------------------------------------------------
+// ---- samples --------------------------------------------------------------------------------------------------------------
 
 static int read_samples(SampleList *list, const char *folder, const char *name, Err *err)
 {
@@ -220,8 +222,8 @@ static int check_pairs(const RunFiles *files, const char *folder, Err *err)
 
 static int read_answers(RunFiles *files, const char *folder, Err *err)
 {
-    if (read_samples(&files->before, folder, "samples_before.jsonl", err) || read_samples(&files->after, folder, "samples_after.jsonl", err)) return -1;
-    return check_pairs(files, folder, err);
+    return read_samples(&files->before, folder, "samples_before.jsonl", err) ||
+        read_samples(&files->after, folder, "samples_after.jsonl", err) || check_pairs(files, folder, err) ? -1 : 0;
 }
 
 static int add_spread(RunFiles *files, size_t iteration, const SampleList *samples, const char *path, Err *err)
@@ -234,7 +236,8 @@ static int add_spread(RunFiles *files, size_t iteration, const SampleList *sampl
     for (size_t i = 0; i < n; i++) {
         const Sample *sample = samples->items + i;
         if (!sample->scored || !sample->ranked)
-            return err_input(err, "%s: slot %zu, k %zu has no \"%s\": not ranked candidates", path, sample->slot, sample->k, sample->scored ? "rank" : "reward");
+            return err_input(err, "%s: slot %zu, k %zu has no \"%s\": not ranked candidates", path, sample->slot, sample->k,
+                sample->scored ? "rank" : "reward");
         s->rewards[i] = sample->reward;
         s->selected[i] = sample->selected;
         s->slots += !i || sample->slot != sample[-1].slot;
@@ -294,7 +297,7 @@ static int read_iterations(RunFiles *files, const char *folder, Err *err)
     return status;
 }
 
-// ---- all ---------------------------------------------------------------------------------------------------------------------------
+// ---- all ------------------------------------------------------------------------------------------------------------------
 
 int run_files_read(RunFiles *files, const char *folder, Err *err)
 {
@@ -325,7 +328,7 @@ void run_files_free(RunFiles *files)
     *files = (RunFiles){0};
 }
 
-// ---- settings ----------------------------------------------------------------------------------------------------------------------
+// ---- settings -------------------------------------------------------------------------------------------------------------
 
 static const json_t *option(const RunFiles *files, const char *key)
 {

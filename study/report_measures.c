@@ -6,16 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { FROM_ZERO = 1, UNIT = 1 }; // the table's last two columns: where the vertical axis of the chart runs
+
 const MeasureSpec measure_specs[MEASURES] = {
     [MEASURE_REWARD] = {"reward", "reward", 3, "Mean reward", "reward", "what ranking optimises (the proxy)", false, false},
     [MEASURE_GOLD] = {"gold", "gold", 3, NULL, NULL, NULL, false, false},
     [MEASURE_GOLD_PROBABILITY] = {"gold_probability", "P(positive)", 3, "Gold probability", "probability",
-        "mean probability of “positive” by the gold head, which is measured and never optimised", false, true},
-    [MEASURE_POSITIVE] = {"positive_rate", "positive rate", 3, "Positive answers", "share of answers", "answers with a score above zero, by gold where there is one",
-        false, true},
-    [MEASURE_PERPLEXITY] = {"perplexity", "perplexity", 2, "Held-out perplexity", "perplexity", "of texts from the corpus; a rise is what alignment costs", false, false},
-    [MEASURE_KL] = {"kl", "KL", 3, "Distance from the start", "nats per answer", "KL: mean of log p − log p₀ over the answers", true, false},
-    [MEASURE_DISTINCT_2] = {"distinct_2", "distinct-2", 3, "Diversity", "distinct-2", "distinct pairs of neighbouring tokens, among all pairs", false, false},
+        "mean probability of “positive” by the gold head, which is measured and never optimised", false, UNIT},
+    [MEASURE_POSITIVE] = {"positive_rate", "positive rate", 3, "Positive answers", "share of answers",
+        "answers with a score above zero, by gold where there is one", false, UNIT},
+    [MEASURE_PERPLEXITY] = {"perplexity", "perplexity", 2, "Held-out perplexity", "perplexity",
+        "of texts from the corpus; a rise is what alignment costs", false, false},
+    [MEASURE_KL] = {"kl", "KL", 3, "Distance from the start", "nats per answer", "KL: mean of log p − log p₀ over the answers",
+        FROM_ZERO, false},
+    [MEASURE_DISTINCT_2] = {"distinct_2", "distinct-2", 3, "Diversity", "distinct-2",
+        "distinct pairs of neighbouring tokens, among all pairs", false, false},
     [MEASURE_LENGTH] = {"length", "length", 1, "Length of answers", "tokens", "mean tokens of an answer", false, false},
     [MEASURE_SAMPLE_PERPLEXITY] = {"sample_perplexity", "perplexity of answers", 2, NULL, NULL, NULL, false, false},
     [MEASURE_KL_PER_TOKEN] = {"kl_per_token", "KL per token", 4, NULL, NULL, NULL, false, false},
@@ -39,16 +44,16 @@ static void interval(Html *out, const Measure *m, int decimals)
     html_puts(out, "]</span>");
 }
 
-// ---- what changed, in figures ----------------------------------------------------------------------------------------------------
+// ---- what changed, in figures ---------------------------------------------------------------------------------------------
 
 static void figure(Html *out, size_t measure, const Measure *first, const Measure *last)
 {
-    const MeasureSpec *spec = measure_specs + measure;
-    int decimals = measure == MEASURE_PERPLEXITY || measure == MEASURE_REWARD ? 2 : spec->decimals > 2 ? 2 : spec->decimals;
-    html_puts(out, "<div><dt>");
-    html_puts(out, spec->title);
-    html_puts(out, "</dt><dd><span class=\"big\">");
-    html_number(out, first->mean, decimals), html_puts(out, "<span class=\"to\"> → </span>"), html_number(out, last->mean, decimals);
+    int decimals = measure_specs[measure].decimals > 2 ? 2 : measure_specs[measure].decimals;
+    if (!first->n || !last->n) return;
+    html_printf(out, "<div><dt>%s</dt><dd><span class=\"big\">", measure_specs[measure].title);
+    html_number(out, first->mean, decimals);
+    html_puts(out, "<span class=\"to\"> → </span>");
+    html_number(out, last->mean, decimals);
     html_puts(out, "</span>");
     interval(out, first, decimals), html_puts(out, " → "), interval(out, last, decimals);
     html_puts(out, "</dd></div>\n");
@@ -59,45 +64,44 @@ void report_summary(Html *out, const RunFiles *files)
     const size_t shown[] = {MEASURE_REWARD, MEASURE_GOLD_PROBABILITY, MEASURE_POSITIVE, MEASURE_PERPLEXITY, MEASURE_KL};
     if (files->row_count < 2) return;
     const IterationRow *first = files->rows, *last = files->rows + files->row_count - 1;
-    html_printf(out, "<p class=\"over\">From iteration %zu to iteration %zu, with 95 %% intervals:</p>\n<dl class=\"figures\">\n", first->iteration, last->iteration);
+    html_printf(out, "<p class=\"over\">From iteration %zu to iteration %zu, with 95 %% intervals:</p>\n", first->iteration,
+        last->iteration);
+    html_puts(out, "<dl class=\"figures\">\n");
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
-        if (first->measures[shown[i]].n && last->measures[shown[i]].n) figure(out, shown[i], &first->measures[shown[i]], &last->measures[shown[i]]);
+        figure(out, shown[i], &first->measures[shown[i]], &last->measures[shown[i]]);
     html_puts(out, "</dl>\n");
 }
 
-// ---- charts ------------------------------------------------------------------------------------------------------------------------
+// ---- charts ---------------------------------------------------------------------------------------------------------------
 
-static void open_chart(Html *out, const char *title, const char *note)
+static void draw(Html *out, const Chart *chart, const char *note)
 {
     html_puts(out, "<figure class=\"chart\"><figcaption><h3>");
-    html_string(out, title);
-    html_puts(out, "</h3><p>");
-    html_string(out, note);
-    html_puts(out, "</p></figcaption>\n");
+    html_string(out, chart->title);
+    html_puts(out, "</h3>");
+    if (note) html_puts(out, "<p>"), html_puts(out, note), html_puts(out, "</p>");
+    html_puts(out, "</figcaption>\n");
+    chart_lines(out, chart);
+    html_puts(out, "</figure>\n");
 }
 
-static size_t measure_points(ChartPoint *points, const RunFiles *files, size_t measure)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < files->row_count; i++) {
-        const Measure *m = &files->rows[i].measures[measure];
-        if (m->n) points[n++] = (ChartPoint){(double)files->rows[i].iteration, m->mean, m->lo, m->hi};
-    }
-    return n;
-}
+static ChartPoint bare_point(double x, double y) { return (ChartPoint){x, y, y, y}; }
 
 static void measure_chart(Html *out, const RunFiles *files, size_t measure, ChartPoint *points)
 {
     const MeasureSpec *spec = measure_specs + measure;
     char id[64];
-    size_t n = measure_points(points, files, measure), used = (size_t)snprintf(id, sizeof id, "chart-%s", spec->key);
+    size_t n = 0, used = (size_t)snprintf(id, sizeof id, "chart-%s", spec->key);
     for (size_t i = 0; i < used; i++)
         if (id[i] == '_') id[i] = '-';
-    Chart chart = {.id = id, .title = spec->title, .x_label = "iteration", .y_label = spec->unit, .decimals = spec->decimals, .whole_x = true,
-        .from_zero = spec->from_zero, .unit = spec->unit_range, .series = {{spec->heading, points, n}}, .series_count = 1};
-    open_chart(out, spec->title, spec->note);
-    chart_lines(out, &chart);
-    html_puts(out, "</figure>\n");
+    for (size_t i = 0; i < files->row_count; i++) {
+        const Measure *m = &files->rows[i].measures[measure];
+        if (m->n) points[n++] = (ChartPoint){(double)files->rows[i].iteration, m->mean, m->lo, m->hi};
+    }
+    Chart chart = {.id = id, .title = spec->title, .x_label = "iteration", .y_label = spec->unit, .decimals = spec->decimals,
+        .whole_x = true, .from_zero = spec->from_zero, .unit = spec->unit_range,
+        .series = {{spec->heading, points, n}}, .series_count = 1};
+    if (n) draw(out, &chart, spec->note);
 }
 
 // Proxy against gold, iteration after iteration: gold that stops rising while the proxy still does is over-optimisation.
@@ -108,12 +112,10 @@ static void path_chart(Html *out, const RunFiles *files, ChartPoint *points)
         const Measure *x = &files->rows[i].measures[MEASURE_REWARD], *y = &files->rows[i].measures[gold];
         if (x->n && y->n) points[n++] = (ChartPoint){x->mean, y->mean, y->lo, y->hi};
     }
-    if (n < 2) return;
-    Chart chart = {.id = "chart-path", .title = "Gold against proxy", .x_label = "mean reward (proxy)", .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability",
-        .decimals = 3, .path = true, .series = {{"gold", points, n}}, .series_count = 1};
-    open_chart(out, "Gold against proxy", "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
-    chart_lines(out, &chart);
-    html_puts(out, "</figure>\n");
+    Chart chart = {.id = "chart-path", .title = "Gold against proxy", .x_label = "mean reward (proxy)",
+        .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series = {{"gold", points, n}},
+        .series_count = 1};
+    if (n > 1) draw(out, &chart, "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
 }
 
 static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
@@ -122,37 +124,30 @@ static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
     size_t n = 0;
     for (size_t i = 0; i < files->row_count; i++) {
         const IterationRow *row = files->rows + i;
-        double at = (double)row->iteration;
         if (!row->trained) continue;
-        all[n] = (ChartPoint){at, row->stage_reward, row->stage_reward, row->stage_reward};
-        kept[n++] = (ChartPoint){at, row->selected_reward, row->selected_reward, row->selected_reward};
+        all[n] = bare_point((double)row->iteration, row->stage_reward);
+        kept[n++] = bare_point((double)row->iteration, row->selected_reward);
     }
-    if (!n) return;
-    Chart chart = {.id = "chart-stage", .title = "Candidates and what was kept", .x_label = "iteration", .y_label = "mean reward", .decimals = 3, .whole_x = true,
-        .series = {{"all", all, n}, {"kept", kept, n}}, .series_count = 2};
-    open_chart(out, "Candidates and what was kept", "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
-    chart_lines(out, &chart);
-    html_puts(out, "</figure>\n");
+    Chart chart = {.id = "chart-stage", .title = "Candidates and what was kept", .x_label = "iteration", .y_label = "mean reward",
+        .decimals = 3, .whole_x = true, .series = {{"all", all, n}, {"kept", kept, n}}, .series_count = 2};
+    if (n) draw(out, &chart, "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
 }
 
 static void loss_chart(Html *out, const RunFiles *files, ChartPoint *points)
 {
     size_t n = 0;
     for (size_t i = 0; i < files->row_count; i++)
-        if (files->rows[i].trained) points[n++] = (ChartPoint){(double)files->rows[i].iteration, files->rows[i].loss, files->rows[i].loss, files->rows[i].loss};
-    if (!n) return;
-    Chart chart = {.id = "chart-loss", .title = "Fine-tuning loss", .x_label = "iteration", .y_label = "nats per token", .decimals = 3, .whole_x = true,
-        .series = {{"loss", points, n}}, .series_count = 1};
-    open_chart(out, "Fine-tuning loss", "cross-entropy of the kept answers in the training that led to this iteration");
-    chart_lines(out, &chart);
-    html_puts(out, "</figure>\n");
+        if (files->rows[i].trained) points[n++] = bare_point((double)files->rows[i].iteration, files->rows[i].loss);
+    Chart chart = {.id = "chart-loss", .title = "Fine-tuning loss", .x_label = "iteration", .y_label = "nats per token",
+        .decimals = 3, .whole_x = true, .series = {{"loss", points, n}}, .series_count = 1};
+    if (n) draw(out, &chart, "cross-entropy of the kept answers in the training that led to this iteration");
 }
 
 void report_charts(Html *out, const RunFiles *files)
 {
-    html_puts(out, "<section id=\"charts\">\n<h2>What changed</h2>\n");
+    html_section(out, "charts", "What changed");
     if (!files->row_count) {
-        html_puts(out, "<p class=\"missing\">This run holds no iterations (lines of metrics.jsonl with <code>iteration</code>).</p>\n</section>\n");
+        html_missing(out, "This run holds no iterations (lines of metrics.jsonl with <code>iteration</code>).");
         return;
     }
     ChartPoint *points = mem_new(out->err, 2 * files->row_count, sizeof *points);
@@ -160,10 +155,10 @@ void report_charts(Html *out, const RunFiles *files)
         out->text.failed = true;
         return;
     }
-    html_puts(out, "<p>Iteration 0 is the model before alignment. Shaded: 95 % intervals. Every value stands in the <a href=\"#table\">table</a> below.</p>\n"
-        "<div class=\"grid\">\n");
+    html_puts(out, "<p>Iteration 0 is the model before alignment. Shaded: 95 % intervals. Every value stands in the\n"
+        "<a href=\"#table\">table</a> below.</p>\n<div class=\"grid\">\n");
     for (size_t m = 0; m < MEASURES; m++) {
-        if (measure_specs[m].title && is_measured(files, m)) measure_chart(out, files, m, points);
+        if (measure_specs[m].title) measure_chart(out, files, m, points);
         if (m == MEASURE_POSITIVE) path_chart(out, files, points);
         if (m == MEASURE_KL) stage_chart(out, files, points), loss_chart(out, files, points);
     }
@@ -171,50 +166,53 @@ void report_charts(Html *out, const RunFiles *files)
     mem_free(points);
 }
 
-// ---- the table ---------------------------------------------------------------------------------------------------------------------
+// ---- the table ------------------------------------------------------------------------------------------------------------
 
 static void measure_cell(Html *out, const Measure *m, int decimals)
 {
     html_puts(out, "<td class=\"n\">");
     if (m->n) html_number(out, m->mean, decimals), html_puts(out, " "), interval(out, m, decimals);
-    else html_puts(out, "<span class=\"aside\">not measured</span>–");
+    else html_puts(out, "<span class=\"hidden\">not measured</span>–");
     html_puts(out, "</td>");
+}
+
+static void iteration_name(Html *out, const IterationRow *row)
+{
+    html_printf(out, "<tr><th scope=\"row\">%zu</th>", row->iteration);
 }
 
 static void measure_table(Html *out, const RunFiles *files, const char *id, const char *caption, size_t from, size_t to)
 {
-    html_printf(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"%s\">\n<table class=\"measures\"><caption id=\"%s\">%s</caption>\n", id, id, caption);
+    html_table(out, id, "measures", caption);
     html_puts(out, "<thead><tr><th scope=\"col\">iteration</th>");
     for (size_t m = from; m < to; m++)
         if (is_measured(files, m)) html_printf(out, "<th scope=\"col\" class=\"n\">%s</th>", measure_specs[m].heading);
     html_puts(out, "</tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < files->row_count; i++) {
-        html_printf(out, "<tr><th scope=\"row\">%zu</th>", files->rows[i].iteration);
+        iteration_name(out, files->rows + i);
         for (size_t m = from; m < to; m++)
             if (is_measured(files, m)) measure_cell(out, &files->rows[i].measures[m], measure_specs[m].decimals);
         html_puts(out, "</tr>\n");
     }
-    html_puts(out, "</tbody></table></div>\n");
-}
-
-static void stage_row(Html *out, const IterationRow *row)
-{
-    html_printf(out, "<tr><th scope=\"row\">%zu</th><td class=\"n\">", row->iteration);
-    html_number(out, (double)row->candidates, 0), html_puts(out, "</td><td class=\"n\">"), html_number(out, (double)row->selected, 0);
-    html_puts(out, "</td><td class=\"n\">"), html_number(out, row->stage_reward, 3), html_puts(out, "</td><td class=\"n\">");
-    html_number(out, row->selected_reward, 3), html_puts(out, "</td><td class=\"n\">"), html_number(out, row->stage_kl, 3);
-    html_puts(out, "</td><td class=\"n\">"), html_number(out, row->loss, 3), html_puts(out, "</td></tr>\n");
+    html_table_end(out);
 }
 
 static void stage_table(Html *out, const RunFiles *files)
 {
-    html_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"stages\">\n<table class=\"measures\"><caption id=\"stages\">The stage that led to each "
-        "iteration</caption>\n<thead><tr><th scope=\"col\">iteration</th><th scope=\"col\" class=\"n\">candidates</th><th scope=\"col\" class=\"n\">kept</th>"
-        "<th scope=\"col\" class=\"n\">their mean reward</th><th scope=\"col\" class=\"n\">of the kept</th><th scope=\"col\" class=\"n\">KL</th>"
-        "<th scope=\"col\" class=\"n\">loss</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < files->row_count; i++)
-        if (files->rows[i].trained) stage_row(out, files->rows + i);
-    html_puts(out, "</tbody></table></div>\n");
+    const char *const columns[] = {"iteration", ">candidates", ">kept", ">their mean reward", ">of the kept", ">KL", ">loss"};
+    html_table(out, "stages", "measures", "The stage that led to each iteration");
+    html_columns(out, columns, sizeof columns / sizeof *columns);
+    for (size_t i = 0; i < files->row_count; i++) {
+        const IterationRow *row = files->rows + i;
+        if (!row->trained) continue;
+        const double counts[] = {(double)row->candidates, (double)row->selected};
+        const double means[] = {row->stage_reward, row->selected_reward, row->stage_kl, row->loss};
+        iteration_name(out, row);
+        for (size_t j = 0; j < 2; j++) html_cell(out, counts[j], 0);
+        for (size_t j = 0; j < 4; j++) html_cell(out, means[j], 3);
+        html_puts(out, "</tr>\n");
+    }
+    html_table_end(out);
 }
 
 void report_table(Html *out, const RunFiles *files)
@@ -223,7 +221,7 @@ void report_table(Html *out, const RunFiles *files)
     for (size_t m = MAIN_MEASURES; m < MEASURES; m++) more |= is_measured(files, m);
     for (size_t i = 0; i < files->row_count; i++) trained |= files->rows[i].trained;
     if (!files->row_count) return;
-    html_puts(out, "<section id=\"table\">\n<h2>Iteration by iteration</h2>\n");
+    html_section(out, "table", "Iteration by iteration");
     measure_table(out, files, "measures", "Measures of the model after each iteration, with 95 % intervals", 0, MAIN_MEASURES);
     if (files->rows[0].samples) {
         html_puts(out, "<p class=\"note\">From ");
@@ -237,49 +235,52 @@ void report_table(Html *out, const RunFiles *files)
     html_puts(out, "</section>\n");
 }
 
-// ---- heads, training ---------------------------------------------------------------------------------------------------------------
+// ---- heads, training ------------------------------------------------------------------------------------------------------
 
-static void percent(Html *out, const json_t *head, const char *key) { html_number(out, 100 * json_number_value(json_object_get(head, key)), 1); }
+static double percent(const json_t *head, const char *key) { return 100 * json_number_value(json_object_get(head, key)); }
 
 void report_heads(Html *out, const RunFiles *files)
 {
+    const char *const columns[] = {"head", ">whole texts, %", ">first 30 tokens, %", ">texts"};
     const char *name;
     json_t *head;
-    html_puts(out, "<section id=\"heads\">\n<h2>Can the rewards be trusted?</h2>\n");
+    html_section(out, "heads", "Can the rewards be trusted?");
     if (!files->heads) {
-        html_puts(out, "<p class=\"missing\">This run trained no reward heads (heads.json).</p>\n</section>\n");
+        html_missing(out, "This run trained no reward heads (heads.json).");
         return;
     }
-    html_puts(out, "<p>Both heads are networks that learned from labelled texts, gold from other texts than the proxy. On held-out texts, which neither "
-        "has seen, they are right this often:</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"head-table\">\n<table class=\"narrow\"><caption id=\"head-table\">"
-        "Accuracy of the reward heads, with 95 % intervals</caption>\n<thead><tr><th scope=\"col\">head</th><th scope=\"col\" class=\"n\">whole texts, %</th>"
-        "<th scope=\"col\" class=\"n\">first 30 tokens, %</th><th scope=\"col\" class=\"n\">texts</th></tr></thead>\n<tbody>\n");
+    html_puts(out, "<p>Both heads are networks that learned from labelled texts, gold from other texts than the proxy. On held-out\n"
+        "texts, which neither has seen, they are right this often:</p>\n");
+    html_table(out, "head-table", "narrow", "Accuracy of the reward heads, with 95 % intervals");
+    html_columns(out, columns, sizeof columns / sizeof *columns);
     json_object_foreach(files->heads, name, head) {
-        html_puts(out, "<tr><th scope=\"row\">"), html_string(out, name), html_puts(out, "</th><td class=\"n\">"), percent(out, head, "accuracy");
-        html_puts(out, " <span class=\"interval\">["), percent(out, head, "lo"), html_puts(out, ", "), percent(out, head, "hi");
-        html_puts(out, "]</span></td><td class=\"n\">"), percent(out, head, "accuracy_30_tokens"), html_puts(out, "</td><td class=\"n\">");
-        html_number(out, json_number_value(json_object_get(head, "n")), 0), html_puts(out, "</td></tr>\n");
+        Measure accuracy = {percent(head, "accuracy"), percent(head, "lo"), percent(head, "hi"), 1};
+        html_row_name(out, name);
+        measure_cell(out, &accuracy, 1);
+        html_cell(out, percent(head, "accuracy_30_tokens"), 1);
+        html_cell(out, json_number_value(json_object_get(head, "n")), 0);
+        html_puts(out, "</tr>\n");
     }
-    html_puts(out, "</tbody></table></div>\n</section>\n");
+    html_table_end(out);
+    html_puts(out, "</section>\n");
 }
 
 void report_training(Html *out, const RunFiles *files)
 {
-    html_puts(out, "<section id=\"training\">\n<h2>Training loss</h2>\n");
+    html_section(out, "training", "Training loss");
     if (!files->curve_count) {
-        html_puts(out, "<p class=\"missing\">This run recorded no training steps (lines of metrics.jsonl with <code>stage</code> and <code>step</code>).</p>\n</section>\n");
+        html_missing(out, "This run recorded no training steps (lines of metrics.jsonl with <code>stage</code> and\n"
+            "<code>step</code>).");
         return;
     }
-    html_puts(out, "<p>The loss of single steps while the models were made that RAFT starts from: it is noisy, batch by batch.</p>\n<div class=\"grid\">\n");
+    html_puts(out, "<p>The loss of single steps: it is noisy, batch by batch.</p>\n<div class=\"grid\">\n");
     for (size_t i = 0; i < files->curve_count; i++) {
         const Curve *curve = files->curves + i;
         char id[32];
         snprintf(id, sizeof id, "curve-%zu", i);
         Chart chart = {.id = id, .title = curve->stage, .x_label = "step", .y_label = "loss", .decimals = 3, .whole_x = true,
             .series = {{"loss", curve->points, curve->count}}, .series_count = 1};
-        html_puts(out, "<figure class=\"chart\"><figcaption><h3>"), html_string(out, curve->stage), html_puts(out, "</h3></figcaption>\n");
-        chart_lines(out, &chart);
-        html_puts(out, "</figure>\n");
+        draw(out, &chart, NULL);
     }
     html_puts(out, "</div>\n</section>\n");
 }

@@ -44,7 +44,7 @@ static void plural(Html *out, size_t n, const char *noun)
     html_printf(out, " %s%s", noun, n == 1 ? "" : "s");
 }
 
-// ---- step 2's table --------------------------------------------------------------------------------------------------------------
+// ---- step 2's table -------------------------------------------------------------------------------------------------------
 
 typedef struct {
     const Sample *order[SHOWN_CANDIDATES]; // by rank
@@ -109,8 +109,8 @@ static void candidate_table(Html *out, const Group *g, size_t iteration)
     html_printf(out, "%zu: ", iteration);
     html_puts(out, g->many_prompts ? "answers to the first prompts, best first" : "the answers to this prompt, best first");
     if (g->gold) html_puts(out, "; gold is measured and plays no part");
-    html_puts(out, "</caption>\n<thead><tr><th scope=\"col\">rank</th><th scope=\"col\" class=\"n\">reward</th><th scope=\"col\" class=\"wide\">"
-        "<span class=\"hidden\">reward as a place</span></th>");
+    html_puts(out, "</caption>\n<thead><tr><th scope=\"col\">rank</th><th scope=\"col\" class=\"n\">reward</th>"
+        "<th scope=\"col\" class=\"wide\"><span class=\"hidden\">as a place</span></th>");
     if (g->gold) html_puts(out, "<th scope=\"col\" class=\"n\">gold</th>");
     html_puts(out, "<th scope=\"col\" class=\"text\">answer</th></tr></thead>\n<tbody>\n");
     for (size_t i = 0; i < g->shown; i++) candidate_row(out, g, g->order[i]);
@@ -121,7 +121,7 @@ static void candidate_table(Html *out, const Group *g, size_t iteration)
     }
 }
 
-// ---- the three steps -------------------------------------------------------------------------------------------------------------
+// ---- the three steps ------------------------------------------------------------------------------------------------------
 
 static bool is_global(const RunFiles *files)
 {
@@ -129,7 +129,7 @@ static bool is_global(const RunFiles *files)
     return mode && !strcmp(mode, "global");
 }
 
-static void collect_step(Html *out, const RunFiles *files, const Group *g)
+static void collect_step(Html *out, const RunFiles *files)
 {
     const RewardSpread *s = files->spreads;
     html_puts(out, "<li><h3>Collect</h3>\n<p>The model answers ");
@@ -141,8 +141,7 @@ static void collect_step(Html *out, const RunFiles *files, const Group *g)
         html_number(out, (double)(s->count / s->slots), 0);
         html_puts(out, " for each prompt, drawn at random from the model's own distribution");
     }
-    html_puts(out, g->many_prompts ? ". The first prompt of the first stage:</p>\n" : ". This is the first prompt of the first stage:</p>\n");
-    html_puts(out, "<blockquote>");
+    html_puts(out, ". This is the first prompt of the first stage:</p>\n<blockquote>");
     quote(out, "given", files->first.items[0].prompt, files->first.items[0].prompt_length);
     html_puts(out, "<span class=\"words\"> …</span></blockquote></li>\n");
 }
@@ -152,8 +151,11 @@ static void rank_step(Html *out, const RunFiles *files, const Group *g)
     const RewardSpread *s = files->spreads;
     double beta;
     html_puts(out, "<li><h3>Rank</h3>\n<p>The reward reads prompt and answer and gives each candidate a number");
-    if (run_number(files, "kl-beta", &beta) && beta > 0)
-        html_puts(out, ", less β = "), html_number(out, beta, 3), html_puts(out, " times log(p/p₀), how far the model has moved");
+    if (run_number(files, "kl-beta", &beta) && beta > 0) {
+        html_puts(out, ", less β = ");
+        html_number(out, beta, 3);
+        html_puts(out, " times log(p/p₀), how far the model has moved");
+    }
     html_puts(out, is_global(files) ? ". The best of all candidates are kept: " : ". The best answer to each prompt is kept: ");
     html_number(out, (double)s->kept, 0), html_puts(out, " of "), html_number(out, (double)s->count, 0);
     html_puts(out, ". Of equals, the earlier one.</p>\n");
@@ -173,8 +175,8 @@ static const Sample *first_kept(const Group *g, const SampleList *samples)
 static void finetune_step(Html *out, const RunFiles *files, const Group *g)
 {
     const Sample *kept = first_kept(g, &files->first);
-    html_puts(out, "<li><h3>Fine-tune</h3>\n<p>The model is trained on what was kept, as on any text: cross-entropy, on the tokens of the "
-        "answer only. No gradient passes through the reward.");
+    html_puts(out, "<li><h3>Fine-tune</h3>\n<p>The model is trained on what was kept, as on any text: cross-entropy, on the tokens of\n"
+        "the answer only. No gradient passes through the reward.");
     if (kept) {
         html_puts(out, " For the example, the loss counts the marked part:</p>\n<blockquote>");
         quote(out, "given", kept->prompt, kept->prompt_length);
@@ -189,11 +191,12 @@ static void last_iteration(Html *out, const RunFiles *files, const Sample **orde
 {
     Group g;
     if (!files->last.count) return;
+    size_t iteration = files->spreads[files->spread_count - 1].iteration;
     make_group(&g, &files->last, order);
-    html_printf(out, "<details><summary>The same in the last iteration, %zu</summary>\n<blockquote>", files->spreads[files->spread_count - 1].iteration);
+    html_printf(out, "<details><summary>The same in the last iteration, %zu</summary>\n<blockquote>", iteration);
     quote(out, "given", files->last.items[0].prompt, files->last.items[0].prompt_length);
     html_puts(out, "<span class=\"words\"> …</span></blockquote>\n");
-    candidate_table(out, &g, files->spreads[files->spread_count - 1].iteration);
+    candidate_table(out, &g, iteration);
     html_puts(out, "</details>\n");
 }
 
@@ -201,10 +204,10 @@ void report_story(Html *out, const RunFiles *files)
 {
     Group g;
     size_t most = files->first.count > files->last.count ? files->first.count : files->last.count;
-    html_puts(out, "<section id=\"steps\">\n<h2>Three steps, again and again</h2>\n<p>Each iteration collects answers, ranks them, and fine-tunes the "
-        "model on the best.</p>\n");
+    html_section(out, "steps", "Three steps, again and again");
+    html_puts(out, "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
     if (!files->first.count) {
-        html_puts(out, "<p class=\"missing\">This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.</p>\n</section>\n");
+        html_missing(out, "This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.");
         return;
     }
     const Sample **order = mem_new(out->err, most, sizeof *order);
@@ -214,7 +217,7 @@ void report_story(Html *out, const RunFiles *files)
     }
     make_group(&g, &files->first, order);
     html_puts(out, "<ol class=\"steps\">\n");
-    collect_step(out, files, &g);
+    collect_step(out, files);
     rank_step(out, files, &g);
     finetune_step(out, files, &g);
     html_puts(out, "</ol>\n");
@@ -223,14 +226,21 @@ void report_story(Html *out, const RunFiles *files)
     mem_free(order);
 }
 
-// ---- before and after ------------------------------------------------------------------------------------------------------------
+// ---- before and after -----------------------------------------------------------------------------------------------------
+
+static void score(Html *out, const char *name, double value)
+{
+    html_printf(out, " <span class=\"figure\">%s ", name);
+    html_number(out, value, 2);
+    html_puts(out, "</span>");
+}
 
 static void answer(Html *out, const char *name, const Sample *s)
 {
     double gold;
     html_printf(out, "<div class=\"answer\"><dt>%s", name);
-    if (s->scored) html_puts(out, " <span class=\"figure\">reward "), html_number(out, (double)s->reward, 2), html_puts(out, "</span>");
-    if (named_reward(&gold, s, "gold")) html_puts(out, " <span class=\"figure\">gold "), html_number(out, gold, 2), html_puts(out, "</span>");
+    if (s->scored) score(out, "reward", (double)s->reward);
+    if (named_reward(&gold, s, "gold")) score(out, "gold", gold);
     html_puts(out, "</dt><dd>");
     answer_text(out, s);
     html_puts(out, "</dd></div>\n");
@@ -274,13 +284,14 @@ void report_answers(Html *out, const RunFiles *files)
 {
     const SampleList *a = &files->before, *b = &files->after;
     size_t pairs = count_pairs(a, b), shown = pairs < SHOWN_ANSWERS ? pairs : SHOWN_ANSWERS, seen = 0, done = 0;
-    html_puts(out, "<section id=\"answers\">\n<h2>The same prompts, before and after</h2>\n");
+    html_section(out, "answers", "The same prompts, before and after");
     if (!pairs) {
-        html_puts(out, "<p class=\"missing\">This run kept no answers from before and after (samples_before.jsonl, samples_after.jsonl), so there are none to "
-            "compare.</p>\n</section>\n");
+        html_missing(out, "This run kept no answers from before and after (samples_before.jsonl, samples_after.jsonl), so there\n"
+            "are none to compare.");
         return;
     }
-    html_puts(out, "<p>Answers to evaluation prompts by the model before alignment and after it, drawn with the same random numbers. Shown: ");
+    html_puts(out, "<p>Answers to evaluation prompts by the model before alignment and after it, drawn with the same random\n"
+        "numbers. Shown: ");
     html_printf(out, "%zu of ", shown);
     plural(out, pairs, "prompt");
     html_puts(out, ", at equal distances in the file.</p>\n");
@@ -292,7 +303,7 @@ void report_answers(Html *out, const RunFiles *files)
     html_puts(out, "</section>\n");
 }
 
-// ---- rewards of the candidates ------------------------------------------------------------------------------------------------------
+// ---- rewards of the candidates --------------------------------------------------------------------------------------------
 
 typedef struct { size_t all[BINS], kept[BINS]; double all_mean, kept_mean; } Binned;
 
@@ -341,8 +352,8 @@ static void draw_spread(Html *out, const RewardSpread *s, const Binned *b, size_
     snprintf(id, sizeof id, "spread-%zu", s->iteration);
     snprintf(title, sizeof title, "Rewards of the candidates of iteration %zu", s->iteration);
     html_printf(out, "<figure class=\"chart\"><figcaption><h3>Iteration %zu</h3></figcaption>\n", s->iteration);
-    Histogram h = {.id = id, .title = title, .all_name = "all candidates", .part_name = "kept", .all = b->all, .part = b->kept, .bins = BINS, .most = most,
-        .low = low, .high = high, .all_mean = b->all_mean, .part_mean = b->kept_mean, .has_part = s->kept > 0};
+    Histogram h = {.id = id, .title = title, .all_name = "all candidates", .part_name = "kept", .all = b->all, .part = b->kept,
+        .bins = BINS, .most = most, .low = low, .high = high, .all_mean = b->all_mean, .part_mean = b->kept_mean, .has_part = s->kept > 0};
     chart_histogram(out, &h);
     html_puts(out, "</figure>\n");
 }
@@ -352,9 +363,9 @@ void report_spreads(Html *out, const RunFiles *files)
     size_t shown = files->spread_count < SHOWN_SPREADS ? files->spread_count : SHOWN_SPREADS, most = 0;
     double low = 0, high = 0;
     Binned b;
-    html_puts(out, "<section id=\"spread\">\n<h2>How the candidates' rewards move</h2>\n");
+    html_section(out, "spread", "How the candidates’ rewards move");
     if (!shown) {
-        html_puts(out, "<p class=\"missing\">This run holds no ranked candidates (iter_000/candidates.jsonl).</p>\n</section>\n");
+        html_missing(out, "This run holds no ranked candidates (iter_000/candidates.jsonl).");
         return;
     }
     reward_range(&low, &high, files);
@@ -363,9 +374,9 @@ void report_spreads(Html *out, const RunFiles *files)
         for (size_t bin = 0; bin < BINS; bin++)
             if (b.all[bin] > most) most = b.all[bin];
     }
-    html_puts(out, "<p>The rewards that were ranked, iteration by iteration, on the same axes. <span class=\"key all\"></span> all candidates, "
-        "<span class=\"key part\"></span> the kept ones among them; the lines are their means. Each iteration trains on its kept ones; where "
-        "that works, the next one lies further to the right.");
+    html_puts(out, "<p>The rewards that were ranked, iteration by iteration, on the same axes. <span class=\"key all\"></span> all\n"
+        "candidates, <span class=\"key part\"></span> the kept ones among them; the lines are their means. Each iteration trains on\n"
+        "its kept ones; where that works, the next one lies further to the right.");
     if (shown < files->spread_count) html_printf(out, " Shown: %zu of %zu iterations.", shown, files->spread_count);
     html_puts(out, "</p>\n<div class=\"grid\">\n");
     for (size_t i = 0; i < shown; i++) {
