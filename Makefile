@@ -107,9 +107,9 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
-$(BUILD)/tests/%: tests/%.c $(BUILD)/tests/support.o $(BUILD)/libraft.a
-	@mkdir -p $(@D)
-	$(CC) $(ALL_C) -o $@ $< $(BUILD)/tests/support.o $(BUILD)/libraft.a $(CONFIG_LIBS) -lcmocka $(LINK_$*)
+$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support.o $(BUILD)/libraft.a
+	$(CC) $(ALL_C) -o $@ $^ $(CONFIG_LIBS) -lcmocka $(LINK_$*)
+.SECONDARY: $(TEST_BIN:%=%.o) $(BUILD)/tests/support.o
 LINK_test_memory := -Wl,--wrap=calloc
 run-tests: $(TEST_BIN) $(BUILD)/raft
 	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
