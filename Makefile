@@ -111,6 +111,7 @@ $(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support.o $(BUI
 	$(CC) $(ALL_C) -o $@ $^ $(CONFIG_LIBS) -lcmocka $(LINK_$*)
 .SECONDARY: $(TEST_BIN:%=%.o) $(BUILD)/tests/support.o
 LINK_test_memory := -Wl,--wrap=calloc
+LINK_test_state := -Wl,--wrap=rename
 run-tests: $(TEST_BIN) $(BUILD)/raft
 	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
 

@@ -438,20 +438,26 @@ static void generator_release(void *self, void *item)
     mem_free(item);
 }
 
+int policy_candidates(CandidateList *out, SampleList *samples, const size_t *prompts, Err *err)
+{
+    for (size_t i = 0; i < samples->count; i++) {
+        Sample *item = mem_new(err, 1, sizeof *item);
+        if (!item) return -1;
+        *item = samples->items[i];
+        Candidate candidate = policy_candidate(item, prompts[item->slot]);
+        if (candidates_add(out, &candidate, err)) {
+            mem_free(item);
+            return -1;
+        }
+        samples->items[i] = (Sample){0}; // the item owns it now
+    }
+    return 0;
+}
+
 static int generator_sample(void *self, CandidateList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err)
 {
     SampleList samples = {0};
-    int status = policy_collect(self, &samples, prompts, b, K, iteration, err);
-    for (size_t i = 0; i < samples.count && !status; i++) {
-        Sample *item = mem_new(err, 1, sizeof *item);
-        if (!item) status = -1;
-        else {
-            *item = samples.items[i];
-            Candidate candidate = policy_candidate(item, prompts[item->slot]);
-            if ((status = candidates_add(out, &candidate, err)) != 0) mem_free(item);
-            else samples.items[i] = (Sample){0}; // the item owns it now
-        }
-    }
+    int status = policy_collect(self, &samples, prompts, b, K, iteration, err) || policy_candidates(out, &samples, prompts, err) ? -1 : 0;
     samples_free(&samples);
     return status;
 }

@@ -54,6 +54,8 @@ int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, siz
 int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
 // A sample as raft.c sees it; `prompt` is its prompt's index among all.
 Candidate policy_candidate(Sample *sample, size_t prompt);
+// Samples, which are moved out of the list, as candidates that the generator releases; slot i asked prompts[i].
+int policy_candidates(CandidateList *out, SampleList *samples, const size_t *prompts, Err *err);
 int policy_finetune(Policy *policy, const SampleList *samples /* the selected ones are used */, size_t iteration, Err *err);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "reward.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -344,6 +345,16 @@ void reward_close(RewardSet *set)
 }
 
 const char *reward_name(const RewardSet *set, size_t part) { return set->parts[part]->name; }
+
+int reward_rename(RewardSet *set, size_t part, const char *name, Err *err)
+{
+    char *copy = mem_copy_text(err, name);
+    assert(!set->parts[part]->command); // it points into the name
+    if (!copy) return -1;
+    mem_free(set->parts[part]->name);
+    set->parts[part]->name = copy;
+    return 0;
+}
 
 bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, size_t n)
 {

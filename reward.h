@@ -30,6 +30,7 @@ typedef struct { RewardPart **parts; size_t count; RewardPart *gold; } RewardSet
 int reward_open(RewardSet *set, const char *const *specs, size_t count, const char *gold /* NULL: none */, const Compute *cx, double timeout_s, Err *err);
 void reward_close(RewardSet *set);
 const char *reward_name(const RewardSet *set, size_t part); // the spec without its weight: the key in rewards{}
+int reward_rename(RewardSet *set, size_t part, const char *name, Err *err); // where the spec holds a place that is not to be recorded
 // p[n] = sigma(gold[n]), the probability of "positive"; p may be gold. False, and nothing done, when gold is not a head.
 bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, size_t n);
 // total[n] = sum of weight * value in the order of the specs; parts[count][n] or NULL: each value unweighted; gold[n] or NULL.

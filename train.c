@@ -259,9 +259,31 @@ int trainer_step(Trainer *t, const Example *examples, size_t n, StepStats *stats
 
 // ---- a run ----------------------------------------------------------------------------------------------------------------------
 
+// One step on examples order[at ..] and what it adds to the sums.
+static int run_step(Trainer *t, const Example *examples, const uint32_t *order, size_t count, Example *chosen, StepStats *stats, Err *err)
+{
+    size_t unit = t->options.loss == LOSS_PAIRS ? 2 : 1;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < unit; j++) chosen[i * unit + j] = examples[order[i] * unit + j];
+    if (trainer_step(t, chosen, count * unit, stats, err)) return -1;
+    TrainSums *sums = &t->sums;
+    sums->epoch_loss += stats->loss * (double)count;
+    sums->epoch_seen += count;
+    sums->total.tokens += stats->tokens;
+    sums->total.targets += stats->targets;
+    sums->total.grad_norm = stats->grad_norm;
+    sums->total.lr = stats->lr;
+    return 0;
+}
+
+void trainer_continue(Trainer *t, size_t steps_done) { t->step = t->behind = steps_done; }
+
+/* Steps that an earlier process did are passed over: the same batches are counted, nothing is computed, and the sums stay as
+ * they were put back until the first new step. */
 int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint32_t iteration, TrainProgress progress, void *self,
     StepStats *total, Err *err)
 {
+    const TrainKeeper *keeper = t->options.keeper;
     size_t unit = t->options.loss == LOSS_PAIRS ? 2 : 1, units = n / unit, batch = t->options.batch / unit;
     if (batch < 1) batch = 1;
     size_t per_epoch = (units + batch - 1) / batch;
@@ -270,28 +292,26 @@ int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint
     int status = chosen ? 0 : -1;
     if (!status && !units) status = err_input(err, "nothing to train on");
     if (!t->options.steps) t->options.steps = per_epoch * t->options.epochs;
-    *total = (StepStats){0};
+    if (!status && keeper && !t->begun) status = keeper->restore(keeper->self, t, err);
+    t->begun = true;
+    if (!t->behind) t->sums.total = (StepStats){0};
     for (size_t epoch = 0; !status && epoch < t->options.epochs; epoch++) {
-        double loss = 0;
-        size_t seen = 0;
+        if (!t->behind) t->sums.epoch_loss = 0, t->sums.epoch_seen = 0;
         philox_shuffle(order, units, seed, STREAM_SHUFFLE_TRAIN, (uint32_t)(iteration * 1024 + epoch));
-        for (size_t at = 0; !status && at < units && t->step < t->options.steps; at += batch) {
-            size_t count = units - at < batch ? units - at : batch;
-            for (size_t i = 0; i < count; i++)
-                for (size_t j = 0; j < unit; j++) chosen[i * unit + j] = examples[order[at + i] * unit + j];
+        for (size_t at = 0; !status && at < units && (t->behind || t->step < t->options.steps); at += batch) {
+            if (t->behind) {
+                t->behind--;
+                continue;
+            }
             StepStats stats;
-            status = trainer_step(t, chosen, count * unit, &stats, err);
-            if (status) break;
-            loss += stats.loss * (double)count;
-            seen += count;
-            total->tokens += stats.tokens;
-            total->targets += stats.targets;
-            total->grad_norm = stats.grad_norm;
-            total->lr = stats.lr;
-            if (progress && progress(self, t->step, t->options.steps, &stats)) status = err_failed(err, "stopped at step %zu", t->step);
+            status = run_step(t, examples, order + at, units - at < batch ? units - at : batch, chosen, &stats, err);
+            if (!status && progress && progress(self, t->step, t->options.steps, &stats))
+                status = err->status ? -1 : err_failed(err, "stopped at step %zu", t->step);
+            if (!status && keeper) status = keeper->save(keeper->self, t, err);
         }
-        if (seen) total->loss = loss / (double)seen;
+        if (t->sums.epoch_seen) t->sums.total.loss = t->sums.epoch_loss / (double)t->sums.epoch_seen;
     }
+    *total = t->sums.total;
     mem_free(order);
     mem_free(chosen);
     return status;

@@ -28,6 +28,17 @@ typedef struct {
 typedef enum { LOSS_LM, LOSS_LOGISTIC, LOSS_PAIRS } LossKind; // pairs: examples 2i (chosen) and 2i+1 (rejected), Bradley-Terry
 typedef enum { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } Schedule;
 
+typedef struct { double loss, grad_norm, lr; size_t tokens, targets; } StepStats; // loss: mean over targets (or examples, pairs)
+
+typedef struct Trainer Trainer;
+// Who keeps training across a kill (study/state.h). restore, before the first step, may put the trainer where an earlier process
+// left it (trainer_continue); save is called after each step, after the progress was told.
+typedef struct {
+    void *self;
+    int (*restore)(void *self, Trainer *trainer, Err *err);
+    int (*save)(void *self, const Trainer *trainer, Err *err);
+} TrainKeeper;
+
 typedef struct {
     LossKind loss;
     double lr, beta1, beta2, eps, weight_decay;
@@ -40,10 +51,18 @@ typedef struct {
     size_t batch;           // examples a step (pairs count as two)
     size_t epochs;
     size_t micro_rows;      // tokens a micro-batch
+    const TrainKeeper *keeper; // NULL: nobody
 } TrainOptions;
 TrainOptions train_defaults(void);
 
+// What train_run has seen: besides parameters, m, v and the number of steps all that a later step or figure depends on.
 typedef struct {
+    StepStats total;
+    double epoch_loss;   // of the epoch under way: sum of loss * examples
+    size_t epoch_seen;   // and examples (or pairs)
+} TrainSums;
+
+struct Trainer {
     Model *model;
     const Compute *cx;
     TrainOptions options;
@@ -51,18 +70,21 @@ typedef struct {
     LossScratch scratch;
     float *gradient, *m, *v;   // [parameter_count]
     size_t step;               // steps done
+    size_t behind;             // of these, the ones that train_run must still pass over: an earlier process did them
+    bool begun;                // the keeper was asked
+    TrainSums sums;
     float *lookup;             // [step_rows,D] gradients of the embedded tokens of the whole step, in token order
     uint32_t *lookup_ids;
     size_t step_rows;
     uint32_t *target_row, *target_id;
     float *target_scale, *logprob;  // [step_rows]
     size_t targets_done;
-} Trainer;
-
-typedef struct { double loss, grad_norm, lr; size_t tokens, targets; } StepStats; // loss: mean over targets (or examples, pairs)
+};
 
 int trainer_init(Trainer *trainer, Model *model, const Compute *cx, const TrainOptions *options, Err *err);
 void trainer_free(Trainer *trainer);
+// After parameters, m, v and sums were put back: the next train_run passes over the steps that were done.
+void trainer_continue(Trainer *trainer, size_t steps_done);
 double train_lr(const TrainOptions *options, size_t step); // of step 0, 1, ...
 // A step's parts, for traces and tests: gradient alone, then the update.
 int trainer_gradient(Trainer *trainer, const Example *examples, size_t n, StepStats *stats, Err *err);

@@ -406,10 +406,14 @@ bool settings_given(const Settings *settings, const char *key)
 
 static bool is_recorded(const OptionSpec *o, unsigned groups)
 {
-    const char *const of_one_invocation[] = {"profile", "json", "quiet", "force", "resume"};
-    for (size_t i = 0; i < sizeof of_one_invocation / sizeof *of_one_invocation; i++)
-        if (!strcmp(o->name, of_one_invocation[i])) return false;
-    return (o->groups & groups) != 0;
+    return (o->groups & groups) && !(o->groups & OPT_ONCE);
+}
+
+bool setting_is_neutral(const char *key)
+{
+    const char *dot = strchr(key, '.');
+    const OptionSpec *option = find_option(dot ? dot + 1 : key, OPT_ALL);
+    return option && (option->groups & OPT_NEUTRAL);
 }
 
 static int visit_option(const Settings *settings, const OptionSpec *o, const char *stage, const char *prefix,

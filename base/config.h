@@ -31,6 +31,8 @@ typedef struct {
     size_t threads;
     uint64_t seed;
     bool json, quiet, force, resume;
+    const char *repeat;
+    size_t save_every;
     // texts
     const char *corpus, *test_corpus, *tokenizer, *prompts, *data, *jsonl, *prompt, *ids;
     size_t corpus_size, limit;
@@ -71,10 +73,13 @@ typedef struct {
 // Which options a command takes: groups of the table. An option that a command does not take is an error, so a command
 // names the narrow groups where it can.
 enum {
-    OPT_COMMON = 1 << 0, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5, OPT_RANK = 1 << 6,
+    OPT_COMMON = 1 << 0, OPT_RUN = 1 << 1, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5, OPT_RANK = 1 << 6,
     OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
     OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
-    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_ALL = (1 << 16) - 1
+    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_ALL = (1 << 16) - 1,
+    // What an option is to a run's record; beside the groups in the table.
+    OPT_ONCE = 1 << 29,   // concerns one invocation or machine: not recorded
+    OPT_NEUTRAL = 1 << 30 // never changes a result (inputs are recorded by hash, wherever they lie)
 };
 
 typedef enum { FROM_DEFAULTS, FROM_PROFILE, FROM_COMMAND_LINE } SettingSource;
@@ -102,12 +107,13 @@ int settings_parse(Settings *settings, int argc, char **argv, unsigned groups, c
 int settings_resolve(Options *options, const Settings *settings, const char *stage, Err *err);
 void settings_free(Settings *settings);
 // Resolved "key = value" lines in table order, a valid profile. Without a stage (or with the name of what is none, like
-// "demo") the settings of single stages follow as "stage.key = value". What concerns one invocation only (profile, json,
-// quiet, force, resume) and texts not given are left out.
+// "demo") the settings of single stages follow as "stage.key = value". What concerns one invocation or machine only (OPT_ONCE)
+// and texts not given are left out.
 int settings_write(Text *out, const Settings *settings, const char *stage, Err *err);
 // The same one by one; key may hold a stage. A list is visited once an item.
 typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err);
 int settings_visit(const Settings *settings, const char *stage, SettingVisitor visit, void *self, Err *err);
+bool setting_is_neutral(const char *key); // "micro-rows", "pretrain.micro-rows": a run may be resumed with another value
 bool settings_given(const Settings *settings, const char *key);  // by a profile or on the command line; "lr" or "pretrain.lr"
 int options_help(Text *out, unsigned groups, const char *defaults, Err *err); // name, default, unit or range, one line each
 // FOLDER/NAME+SUFFIX here, else in the installed share folder; NAME itself when it holds a slash. Owned by the caller; not

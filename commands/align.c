@@ -19,7 +19,9 @@ typedef struct {
     EvaluateOptions evaluate;
     Alignment alignment;
     Run run;
+    RunState state;
     const Options *options;
+    bool headed;       // the table has its heading
     json_t *lines;     // of metrics.jsonl, for --json
 } Align;
 
@@ -79,8 +81,10 @@ static int on_measured(void *self, size_t iteration, const Evaluation *e, double
         bool kept = !json_array_append(a->lines, (json_t *)(uintptr_t)line);
         return kept ? 0 : err_failed(err, "out of memory while recording metrics");
     }
+    if (!e) return 0;
     snprintf(label, sizeof label, "%zu", iteration);
-    int status = iteration && !a->options->explain ? 0 : evaluation_heading(&row, "iteration", err);
+    int status = a->headed && !a->options->explain ? 0 : evaluation_heading(&row, "iteration", err);
+    a->headed = true;
     if (!status) status = evaluation_row(&row, label, e, tokens_per_s, err);
     if (!status) fputs(row.data, stdout);
     fflush(stdout);
@@ -121,19 +125,22 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
     a->evaluate.sample.samples = 1;
     a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples,
         .rank = rank_options(o), .seed = o->seed},
-        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .iterations = o->iterations, .quiet = o->quiet,
-        .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
+        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .iterations = o->iterations,
+        .state = &a->state, .quiet = o->quiet, .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
     a->options = o;
     return (a->lines = json_array()) ? 0 : err_failed(err, "out of memory");
 }
 
 static int record_inputs(Align *a, const CommandContext *cx, Err *err)
 {
-    return run_open(&a->run, a->options->output, "align", cx->settings, a->options, &cx->compute, err) ||
-        run_record_hash(&a->run, "start_hash", checkpoint_hash(&a->setup.model), err) ||
-        run_record_hash(&a->run, "reference_hash", checkpoint_hash(a->setup.reference), err) ||
-        run_record_hash(&a->run, "tokenizer_hash", tokenizer_hash(&a->setup.tokenizer), err) ||
-        run_record_file(&a->run, "prompts_hash", a->options->prompts, err) ? -1 : 0;
+    const Options *o = a->options;
+    const char *start = cx->words[0];
+    if (run_open(&a->run, o->output, "align", cx->settings, o, &cx->compute, err)) return -1;
+    if (o->test_corpus && run_record_input(&a->run, "test_corpus_hash", a->corpus.hash, o->test_corpus, err)) return -1;
+    return run_record_input(&a->run, "start_hash", checkpoint_hash(&a->setup.model), start, err) ||
+        run_record_input(&a->run, "reference_hash", checkpoint_hash(a->setup.reference), o->reference ? o->reference : start, err) ||
+        run_record_input(&a->run, "tokenizer_hash", tokenizer_hash(&a->setup.tokenizer), start, err) ||
+        run_record_file(&a->run, "prompts_hash", o->prompts, err) || record_sources(&a->run, o, err) ? -1 : 0;
 }
 
 static int report(Align *a, Err *err)
@@ -143,13 +150,21 @@ static int report(Align *a, Err *err)
     return 0;
 }
 
+static int align(Align *a, Err *err)
+{
+    const Options *o = a->options;
+    if (a->run.finished) return tell_finished(&a->run, o, err);
+    return state_open(&a->state, &a->run, "align", o->save_every, err) || alignment_run(&a->alignment, &a->run, err) ||
+        run_record_hash(&a->run, "checkpoint_hash", checkpoint_hash(&a->setup.model), err) || report(a, err) || run_finish(&a->run, err) ? -1 : 0;
+}
+
 static int run(CommandContext *cx, Err *err)
 {
     Align a = {0};
     if (check_options(cx, err)) return -1;
-    int status = prepare(&a, cx, err) || record_inputs(&a, cx, err) || alignment_run(&a.alignment, &a.run, err) ||
-        run_record_hash(&a.run, "checkpoint_hash", checkpoint_hash(&a.setup.model), err) || report(&a, err);
+    int status = prepare(&a, cx, err) || record_inputs(&a, cx, err) || align(&a, err);
     json_decref(a.lines);
+    state_close(&a.state);
     run_close(&a.run);
     documents_free(&a.documents);
     corpus_free(&a.corpus);
@@ -162,7 +177,7 @@ const Command command_align = {
     .name = "align",
     .operands = "CKPT",
     .summary = "RAFT: collect, rank, fine-tune, again and again, in a run directory",
-    .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
+    .groups = OPT_COMMON | OPT_RUN | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
     .defaults = STAGE_TRAIN_DEFAULTS " eval-prompts=64",
     .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl\n"
             "(a line an iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table\n"

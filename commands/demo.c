@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct { const Options *options; json_t *lines; } Audience;
+typedef struct { const Options *options; json_t *lines; bool headed; } Audience;
 
 static int on_measured(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
 {
@@ -18,9 +18,10 @@ static int on_measured(void *self, size_t iteration, const Evaluation *e, double
     Text row = {0};
     char label[32];
     if (json_array_append_new(a->lines, json_deep_copy(line))) return err_failed(err, "out of memory while recording metrics");
-    if (a->options->json) return 0;
+    if (a->options->json || !e) return 0;
     snprintf(label, sizeof label, "%zu", iteration);
-    int status = iteration ? 0 : text_puts(&row, err, "\n") || evaluation_heading(&row, "iteration", err);
+    int status = a->headed ? 0 : text_puts(&row, err, "\n") || evaluation_heading(&row, "iteration", err);
+    a->headed = true;
     if (!status) status = evaluation_row(&row, label, e, tokens_per_s, err);
     if (!status) fputs(row.data, stdout);
     fflush(stdout);
@@ -93,10 +94,11 @@ static int run(CommandContext *cx, Err *err)
     Audience audience = {.options = &cx->options, .lines = json_array()};
     double started = os_now_s();
     if (cx->word_count) return err_input(err, "demo: unexpected \"%s\"; everything is named by options", cx->words[0]);
-    int status = experiment_open(&e, cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err) ||
-        experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
+    int status = experiment_open(&e, cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err);
+    if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
+    else if (!status) status = experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
         experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write(cx->options.output, err) ||
-        conclude(cx, &e.run, &audience, os_now_s() - started, err);
+        conclude(cx, &e.run, &audience, os_now_s() - started, err) || run_finish(&e.run, err);
     experiment_close(&e);
     json_decref(audience.lines);
     return status ? -1 : 0;
@@ -112,7 +114,7 @@ const Command command_demo = {
             "aligns the model with RAFT to the proxy and measures it with gold. Without --corpus the reviews are made from\n"
             "data/reviews.grammar; --corpus FOLDER takes one with train/ and test/ (data/get_imdb.sh makes it).\n"
             "The run directory holds tokenizer.json, lm, proxy, gold, checkpoint (after every iteration), iter_*/candidates.jsonl,\n"
-            "metrics.jsonl and report.html. --resume takes finished stages from it; --force starts it anew.",
+            "metrics.jsonl and report.html. --resume goes on where it was cut off; --force starts it anew.",
     .needs_compute = true,
     .run = run,
 };

@@ -3,7 +3,6 @@
  * that do the work; here are only the splits, the order, and what is kept on disk between stages. */
 #include "commands/experiment.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,63 +15,31 @@
 #include "study/heads.h"
 #include "study/metrics.h"
 
-// ---- stages on disk: state/NAME.json says from what a stage was made, and what it wrote into metrics and timing -----------------
+// ---- stages ----------------------------------------------------------------------------------------------------------------------
 
-static char *state_path(const Experiment *e, const char *stage, Err *err)
+// The stage's options; e->state.finished tells that the run directory holds its result already.
+static int stage_begin(Experiment *e, Options *options, const char *stage, Err *err)
 {
-    char name[64];
-    snprintf(name, sizeof name, "state/%s.json", stage);
-    return run_path(&e->run, name, err);
+    if (settings_resolve(options, e->settings, stage, err) || state_open(&e->state, &e->run, stage, options->save_every, err)) return -1;
+    if (e->state.finished && !e->options->quiet) fprintf(stderr, "%-10s taken from %s\n", stage, e->run.folder);
+    return 0;
 }
 
-static int read_state(Experiment *e, const char *path, const char *key, bool *reuse, Err *err)
+static int stage_end(Experiment *e, Err *err)
 {
-    const char *found, *metrics, *timing;
-    json_t *state = json_load_document(path, err);
-    int status = state ? json_get_text(state, "key", &found, path, err) || json_get_text(state, "metrics", &metrics, path, err) ||
-        json_get_text(state, "timing", &timing, path, err) : -1;
-    *reuse = !status && !strcmp(found, key);
-    if (*reuse) status = text_puts(&e->run.metrics, err, metrics) || text_puts(&e->run.timing, err, timing);
-    json_decref(state);
-    return status ? -1 : 0;
-}
-
-// Mixes the stage's settings into the key; *reuse tells whether the run directory holds its result already.
-static int stage_begin(Experiment *e, Options *options, const char *stage, bool *reuse, Err *err)
-{
-    Text settings = {0};
-    char key[17];
-    *reuse = false;
-    e->metrics_from = e->run.metrics.length;
-    e->timing_from = e->run.timing.length;
-    if (settings_resolve(options, e->settings, stage, err) || settings_write(&settings, e->settings, stage, err)) return -1;
-    e->key = hash_bytes(e->key, settings.data, settings.length);
-    e->key = hash_bytes(e->key, stage, strlen(stage));
-    text_free(&settings);
-    if (!e->options->resume) return 0;
-    char *path = state_path(e, stage, err);
-    if (!path) return -1;
-    snprintf(key, sizeof key, "%016" PRIx64, e->key);
-    int status = os_is_file(path) ? read_state(e, path, key, reuse, err) : 0;
-    if (*reuse && !e->options->quiet) fprintf(stderr, "%-10s taken from %s\n", stage, e->run.folder);
-    mem_free(path);
+    int status = e->state.finished ? 0 : state_finish(&e->state, err);
+    state_close(&e->state);
     return status;
 }
 
-static int stage_end(Experiment *e, const char *stage, Err *err)
+// A model that a stage made, or that an earlier process made and that must not have changed since.
+static int record_model(Experiment *e, const char *name, const char *folder, const Model *model, bool made_before, Err *err)
 {
-    char key[17];
-    snprintf(key, sizeof key, "%016" PRIx64, e->key);
-    const char *metrics = e->run.metrics.data ? e->run.metrics.data + e->metrics_from : "";
-    const char *timing = e->run.timing.data ? e->run.timing.data + e->timing_from : "";
-    json_t *state = json_pack("{s:s,s:s,s:s}", "key", key, "metrics", metrics, "timing", timing);
-    Text text = {0};
-    char *path = state_path(e, stage, err);
-    int status = path && state ? json_write_pretty(&text, state, err) || os_write_file(path, text.data, text.length, err) : -1;
-    text_free(&text);
-    mem_free(path);
-    json_decref(state);
-    return status ? -1 : 0;
+    char key[32];
+    uint64_t hash = checkpoint_hash(model);
+    snprintf(key, sizeof key, "%s_hash", name);
+    if (made_before ? run_record_input(&e->run, key, hash, folder, err) : run_record_hash(&e->run, key, hash, err)) return -1;
+    return run_mark_checkpoint(&e->run, folder, hash, err);
 }
 
 int experiment_open(Experiment *e, const Settings *settings, const Options *options, const Compute *cx, Err *err)
@@ -161,8 +128,8 @@ int experiment_read_texts(Experiment *e, Err *err)
     snprintf(note, sizeof note, repaired ? "%zu to train on, %zu to test on, %zu invalid UTF-8 sequences replaced" : "%zu to train on, %zu to test on",
         e->train.count, e->test.count, repaired);
     progress_finish(&bar, note);
-    e->key = hash_bytes(hash_bytes(e->key, &e->train.hash, sizeof e->train.hash), &e->test.hash, sizeof e->test.hash);
-    return run_record_hash(&e->run, "train_hash", e->train.hash, err) || run_record_hash(&e->run, "test_hash", e->test.hash, err) ? -1 : 0;
+    const char *what = given ? given : "the built-in reviews";
+    return run_record_input(&e->run, "train_hash", e->train.hash, what, err) || run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
 }
 
 // ---- tokenizer --------------------------------------------------------------------------------------------------------------------
@@ -183,23 +150,25 @@ static int fit_tokenizer(Experiment *e, const Options *o, Err *err)
 int experiment_train_tokenizer(Experiment *e, Err *err)
 {
     Options o;
-    bool reuse;
     char *path = run_path(&e->run, "tokenizer.json", err);
-    int status = path ? stage_begin(e, &o, "tokenizer", &reuse, err) : -1;
+    int status = path ? stage_begin(e, &o, "tokenizer", err) : -1;
+    bool reuse = e->state.finished;
     if (!status && reuse) status = tokenizer_load(&e->tokenizer, path, err);
     else if (!status) {
         Progress bar;
         char note[60];
         progress_start(&bar, "tokenizer", "merge", 0, o.quiet);
         status = fit_tokenizer(e, &o, err);
-        if (!status) status = tokenizer_save(&e->tokenizer, path, err) || run_timing(&e->run, "tokenizer", progress_seconds(&bar), 0, err) || stage_end(e, "tokenizer", err);
+        if (!status) status = tokenizer_save(&e->tokenizer, path, err) || run_timing(&e->run, "tokenizer", progress_seconds(&bar), 0, err) ? -1 : 0;
+        bar.done = e->tokenizer.vocab - 256 - (o.special.count ? o.special.count : 1); // the rest are bytes and special tokens
         snprintf(note, sizeof note, "vocabulary of %zu", e->tokenizer.vocab);
         if (!status) progress_finish(&bar, note);
     }
+    e->eos = status ? -1 : end_of_text(&e->tokenizer);
+    uint64_t hash = status ? 0 : tokenizer_hash(&e->tokenizer);
+    if (!status) status = reuse ? run_record_input(&e->run, "tokenizer_hash", hash, path, err) : run_record_hash(&e->run, "tokenizer_hash", hash, err);
     mem_free(path);
-    if (status) return -1;
-    e->eos = end_of_text(&e->tokenizer);
-    return run_record_hash(&e->run, "tokenizer_hash", tokenizer_hash(&e->tokenizer), err);
+    return status || stage_end(e, err) ? -1 : 0;
 }
 
 // ---- language model ---------------------------------------------------------------------------------------------------------------
@@ -215,9 +184,10 @@ static int train_language_model(Experiment *e, const Options *o, Err *err)
     if (model_options(&config, o, e->tokenizer.vocab, e->eos, err) || train_options(&how, o, err) || model_init(&e->model, &config, err)) return -1;
     model_randomise(&e->model, o->seed);
     if (documents_encode(&docs, &e->train, NULL, e->train.count, &e->tokenizer, e->eos, config.context, err)) return -1;
+    how.keeper = &e->state.keeper;
     int status = trainer_init(&trainer, &e->model, e->cx, &how, err);
     if (!status) {
-        watch_start(&watch, &e->run, "pretrain", o->quiet, err);
+        watch_start(&watch, &e->state, o->quiet, err);
         status = train_run(&trainer, docs.examples, docs.count, o->seed, 0, watch_progress, &watch, &total, err);
         if (!status) status = watch_finish(&watch, &total, err);
         trainer_free(&trainer);
@@ -229,13 +199,14 @@ static int train_language_model(Experiment *e, const Options *o, Err *err)
 int experiment_pretrain(Experiment *e, Err *err)
 {
     Options o;
-    bool reuse;
     char *folder = run_path(&e->run, "lm", err);
-    int status = folder ? stage_begin(e, &o, "pretrain", &reuse, err) : -1;
+    int status = folder ? stage_begin(e, &o, "pretrain", err) : -1;
+    bool reuse = e->state.finished;
     if (!status && reuse) status = checkpoint_load(&e->model, folder, err);
-    else if (!status) status = train_language_model(e, &o, err) || checkpoint_save(folder, &e->model, &e->tokenizer, err) || stage_end(e, "pretrain", err) ? -1 : 0;
+    else if (!status) status = train_language_model(e, &o, err) || checkpoint_save(folder, &e->model, &e->tokenizer, err) ? -1 : 0;
+    if (!status) status = record_model(e, "lm", folder, &e->model, reuse, err) || stage_end(e, err) ? -1 : 0;
     mem_free(folder);
-    return status ? -1 : run_record_hash(&e->run, "lm_hash", checkpoint_hash(&e->model), err);
+    return status;
 }
 
 // ---- reward heads -----------------------------------------------------------------------------------------------------------------
@@ -250,7 +221,7 @@ static int thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
     return 0;
 }
 
-static int fit_head(Experiment *e, Model *head, const Indices *half, const Options *o, const char *name, uint64_t seed, Err *err)
+static int fit_head(Experiment *e, Model *head, const Indices *half, const Options *o, uint64_t seed, Err *err)
 {
     HeadExamples data = {0};
     HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = seed};
@@ -259,7 +230,8 @@ static int fit_head(Experiment *e, Model *head, const Indices *half, const Optio
     ScorePooling pooling = o->pooling && !strcmp(o->pooling, "mean") ? POOL_MEAN : POOL_LAST;
     if (head_model_from(head, &e->model, o->layers, pooling, o->head_tokens, seed, err) || train_options(&train, o, err)) return -1;
     if (head_examples_from_corpus(&data, &e->train, half->items, half->count, &e->tokenizer, err)) return -1;
-    watch_start(&watch, &e->run, name, o->quiet, err);
+    train.keeper = &e->state.keeper;
+    watch_start(&watch, &e->state, o->quiet, err);
     StepStats total = {0};
     int status = head_train(head, e->cx, &data, &how, &train, watch_progress, &watch, err);
     total.loss = watch.loss;
@@ -295,12 +267,13 @@ static int measure_head(Experiment *e, const Model *head, const Options *o, cons
 static int make_head(Experiment *e, const char *name, const Indices *half, uint64_t seed, json_t *accuracies, Err *err)
 {
     Options o;
-    bool reuse;
     Model head = {0};
     char *folder = run_path(&e->run, name, err);
-    int status = folder ? stage_begin(e, &o, name, &reuse, err) : -1;
+    int status = folder ? stage_begin(e, &o, name, err) : -1;
+    bool reuse = e->state.finished;
     if (!status && reuse) status = checkpoint_load(&head, folder, err);
-    else if (!status) status = fit_head(e, &head, half, &o, name, seed, err) || checkpoint_save(folder, &head, &e->tokenizer, err) || stage_end(e, name, err);
+    else if (!status) status = fit_head(e, &head, half, &o, seed, err) || checkpoint_save(folder, &head, &e->tokenizer, err) ? -1 : 0;
+    if (!status) status = record_model(e, name, folder, &head, reuse, err) || stage_end(e, err) ? -1 : 0;
     if (!status) status = measure_head(e, &head, &o, name, accuracies, err);
     model_free(&head);
     mem_free(folder);
@@ -355,6 +328,7 @@ static int prepare_alignment(Experiment *e, const Options *o, Err *err)
     const char *own = proxy_spec.data;
     if (!status) status = reward_open(&e->rewards, o->reward.count ? o->reward.items : &own, o->reward.count ? o->reward.count : 1,
         o->gold ? o->gold : gold_spec.data, e->cx, o->timeout, err);
+    if (!status && !o->reward.count) status = reward_rename(&e->rewards, 0, "head:proxy", err); // the same bytes in any folder
     text_free(&proxy_spec);
     text_free(&gold_spec);
     mem_free(proxy);
@@ -365,9 +339,8 @@ static int prepare_alignment(Experiment *e, const Options *o, Err *err)
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 {
     Options o;
-    bool reuse;
     Policy policy = {0};
-    if (stage_begin(e, &o, "align", &reuse, err) || prepare_alignment(e, &o, err)) return -1;
+    if (stage_begin(e, &o, "align", err) || prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
     PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
     if (train_options(&how.train, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
     EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
@@ -375,8 +348,8 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
         .sample = sample_options(&o, &e->model.config), .seed = o.seed};
     evaluate.sample.samples = 1;
     Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o.stage_prompts, .samples = o.samples, .rank = rank_options(&o), .seed = o.seed},
-        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .iterations = o.iterations, .quiet = o.quiet, .keep_answers = true,
-        .listener = listener};
+        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .iterations = o.iterations, .state = &e->state, .quiet = o.quiet,
+        .keep_answers = true, .listener = listener};
     int status = alignment_run(&alignment, &e->run, err);
     policy_free(&policy);
     return status ? -1 : run_record_hash(&e->run, "checkpoint_hash", checkpoint_hash(&e->model), err);
@@ -384,6 +357,7 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 
 void experiment_close(Experiment *e)
 {
+    state_close(&e->state);
     run_close(&e->run);
     reward_close(&e->rewards);
     documents_free(&e->held_out_documents);

@@ -9,7 +9,7 @@
  * Splits (docs/DESIGN.md section 7): training reviews go by a Philox shuffle to half A (proxy head) and half B (gold head);
  * prompts are the beginnings of training reviews. Of the test reviews the first half of each label, by sorted path, gives the
  * evaluation prompts, the second half held-out perplexity and head accuracy. Nothing is trained on test reviews.
- * With --resume a stage is taken from the run directory when it was made there from the same settings and inputs.
+ * With --resume finished stages are taken from the run directory and the one under way goes on (study/state.h).
  */
 #ifndef RAFT_COMMANDS_EXPERIMENT_H
 #define RAFT_COMMANDS_EXPERIMENT_H
@@ -28,8 +28,7 @@ typedef struct {
     const Options *options;
     const Compute *cx;
     Run run;
-    uint64_t key;              // of everything that went into the stages so far
-    size_t metrics_from, timing_from; // where the stage under way began in the run's files
+    RunState state;            // of the stage under way
     Corpus train, test;
     Indices half_a, half_b;    // of train
     Indices probe, held_out;   // of test

@@ -11,6 +11,7 @@ typedef struct {
     PolicySetup setup;
     SampleList samples;
     Run run;
+    RunState state;
     size_t selected;
 } FineTune;
 
@@ -27,15 +28,17 @@ static int read_ranked(FineTune *f, const char *path, Err *err)
 
 static int record_inputs(FineTune *f, const Options *o, Err *err)
 {
-    return run_record_hash(&f->run, "start_hash", checkpoint_hash(&f->setup.model), err) ||
+    return run_record_input(&f->run, "start_hash", checkpoint_hash(&f->setup.model), f->setup.folder, err) ||
         run_record_file(&f->run, "data_hash", o->data, err) ||
-        run_record_hash(&f->run, "tokenizer_hash", tokenizer_hash(&f->setup.tokenizer), err) ? -1 : 0;
+        run_record_input(&f->run, "tokenizer_hash", tokenizer_hash(&f->setup.tokenizer), f->setup.folder, err) ? -1 : 0;
 }
 
 static int learn(FineTune *f, const Options *o, Err *err)
 {
     TrainWatch watch;
-    watch_start(&watch, &f->run, "finetune", o->quiet, err);
+    if (state_open(&f->state, &f->run, "finetune", o->save_every, err)) return -1;
+    f->setup.policy.options.train.keeper = &f->state.keeper;
+    watch_start(&watch, &f->state, o->quiet, err);
     f->setup.policy.train_progress = watch_progress;
     f->setup.policy.progress_self = &watch;
     if (policy_finetune(&f->setup.policy, &f->samples, o->iteration, err)) return -1;
@@ -59,6 +62,12 @@ static int report(const FineTune *f, const Options *o, Err *err)
     return 0;
 }
 
+static int finish(FineTune *f, const Options *o, Err *err)
+{
+    if (f->run.finished) return tell_finished(&f->run, o, err);
+    return learn(f, o, err) || save(f, o, err) || report(f, o, err) || run_finish(&f->run, err) ? -1 : 0;
+}
+
 static int run(CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
@@ -69,7 +78,8 @@ static int run(CommandContext *cx, Err *err)
     int status = setup_model(&f.setup, cx->words[0], err) || read_ranked(&f, o->data, err) ||
         setup_reference(&f.setup, o, false, err) || setup_policy(&f.setup, o, &cx->compute, err) ||
         run_open(&f.run, o->output, "finetune", cx->settings, o, &cx->compute, err) || record_inputs(&f, o, err) ||
-        learn(&f, o, err) || save(&f, o, err) || report(&f, o, err);
+        finish(&f, o, err);
+    state_close(&f.state);
     run_close(&f.run);
     samples_free(&f.samples);
     setup_free(&f.setup);
@@ -80,7 +90,7 @@ const Command command_finetune = {
     .name = "finetune",
     .operands = "CKPT",
     .summary = "RAFT step 3: fine-tune on the selected candidates; writes a checkpoint",
-    .groups = OPT_COMMON | OPT_DATA | OPT_TRAIN | OPT_ALIGN,
+    .groups = OPT_COMMON | OPT_RUN | OPT_DATA | OPT_TRAIN | OPT_ALIGN,
     .defaults = STAGE_TRAIN_DEFAULTS,
     .help = "finetune CKPT --data R.jsonl -o DIR trains on the response tokens of the lines marked selected, in the order\n"
             "of the file, with AdamW and its schedule started afresh. Token ids are used as they are. For a later stage of\n"

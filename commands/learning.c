@@ -40,22 +40,27 @@ int64_t end_of_text(const Tokenizer *tk)
 
 enum { CURVE_POINTS = 50 }; // each rewrites and syncs the file
 
-void watch_start(TrainWatch *watch, Run *run, const char *stage, bool quiet, Err *err)
+void watch_start(TrainWatch *watch, RunState *state, bool quiet, Err *err)
 {
-    *watch = (TrainWatch){.run = run, .stage = stage, .err = err};
-    progress_start(&watch->bar, stage, "step", 0, quiet);
+    *watch = (TrainWatch){.run = state->run, .stage = state->stage, .err = err};
+    state_keep(state, (KeptValue){"watch_tokens", &watch->tokens, NULL});
+    state_keep(state, (KeptValue){"watch_loss", NULL, &watch->loss});
+    state_keep(state, (KeptValue){"watch_seconds", NULL, &watch->seconds});
+    progress_start(&watch->bar, state->stage, "step", 0, quiet);
 }
 
 int watch_progress(void *self, size_t step, size_t steps, const StepStats *stats)
 {
     TrainWatch *watch = self;
     char note[60];
+    if (!watch->bar.done) watch->bar.before = watch->seconds; // put back by the state, or 0
     watch->tokens += stats->tokens;
     watch->loss = step == 1 ? stats->loss : 0.98 * watch->loss + 0.02 * stats->loss;
     watch->bar.total = steps;
     snprintf(note, sizeof note, "loss %.3f", stats->loss);
     progress_update(&watch->bar, step, watch->tokens, note);
-    if (!watch->run || (step != steps && step % (steps / CURVE_POINTS + 1) != 0)) return 0;
+    watch->seconds = progress_seconds(&watch->bar);
+    if (step != steps && step % (steps / CURVE_POINTS + 1) != 0) return 0;
     json_t *line = json_pack("{s:s,s:I,s:o,s:o,s:o}", "stage", watch->stage, "step", (json_int_t)step, "loss", json_float(stats->loss),
         "grad_norm", json_float(stats->grad_norm), "lr", json_float(stats->lr));
     return run_metrics(watch->run, line, watch->err);
@@ -67,7 +72,14 @@ int watch_finish(TrainWatch *watch, const StepStats *total, Err *err)
     watch->seconds = progress_seconds(&watch->bar);
     snprintf(note, sizeof note, "loss %.3f", total->loss);
     progress_finish(&watch->bar, note);
-    return watch->run ? run_timing(watch->run, watch->stage, watch->seconds, watch->tokens, err) : 0;
+    return run_timing(watch->run, watch->stage, watch->seconds, watch->tokens, err);
+}
+
+int tell_finished(const Run *run, const Options *options, Err *err)
+{
+    if (options->json) return print_json(json_pack("{s:s,s:b}", "output", run->folder, "finished", 1), err);
+    printf("%s: this run is finished; nothing is left to do (--force begins it anew)\n", run->folder);
+    return 0;
 }
 
 int print_json(json_t *value, Err *err)

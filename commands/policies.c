@@ -102,6 +102,27 @@ int setup_rewards(RewardSet *rewards, const Options *o, const Compute *cx, Err *
     return reward_open(rewards, o->reward.items, o->reward.count, o->gold, cx, o->timeout, err);
 }
 
+// [WEIGHT*]KIND:ARGUMENT; length and command read nothing that could be hashed.
+static int record_reward(Run *run, const char *spec, Err *err)
+{
+    const char *colon = strchr(spec, ':'), *star = strchr(spec, '*'), *name = star && star < colon ? star + 1 : spec;
+    bool reads = !strncmp(name, "head:", 5) || !strncmp(name, "lexicon:", 8);
+    return colon && reads ? run_record_file(run, name, colon + 1, err) : 0;
+}
+
+int record_sources(Run *run, const Options *o, Err *err)
+{
+    for (size_t i = 0; i < o->reward.count; i++)
+        if (record_reward(run, o->reward.items[i], err)) return -1;
+    for (size_t i = 0; i < o->expert.count; i++) {
+        Text name = {0};
+        int status = text_printf(&name, err, "expert:%s", o->expert.items[i]) || run_record_file(run, name.data, o->expert.items[i], err);
+        text_free(&name);
+        if (status) return -1;
+    }
+    return o->gold ? record_reward(run, o->gold, err) : 0;
+}
+
 int setup_sample_progress(void *setup, size_t tokens, size_t done, size_t total)
 {
     PolicySetup *s = setup;

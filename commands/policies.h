@@ -14,6 +14,7 @@
 #include "policy.h"
 #include "reward.h"
 #include "study/progress.h"
+#include "study/run.h"
 
 // finetune and align train alike, so that the steps apart end with align's bits.
 #define STAGE_TRAIN_DEFAULTS "lr=1e-4 epochs=2"
@@ -41,6 +42,8 @@ void setup_free(PolicySetup *setup);
 SampleOptions sample_options(const Options *options, const ModelConfig *config);
 RankOptions rank_options(const Options *options);
 int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
+// The hashes of what --reward, --gold and --expert read, under their names; a program's text is not looked at.
+int record_sources(Run *run, const Options *options, Err *err);
 int setup_sample_progress(void *setup, size_t tokens, size_t done, size_t total); // a SampleProgress that draws setup->bar
 
 #endif

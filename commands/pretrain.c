@@ -18,6 +18,7 @@ typedef struct {
     Corpus corpus, test_corpus;
     Documents documents, test_documents;
     Run run;
+    RunState state;
     StepStats total;
     double seconds;
     size_t tokens;          // computed in training
@@ -26,6 +27,7 @@ typedef struct {
 
 static void pretraining_free(Pretraining *p)
 {
+    state_close(&p->state);
     run_close(&p->run);
     documents_free(&p->documents);
     documents_free(&p->test_documents);
@@ -76,8 +78,10 @@ static int train_model(Pretraining *p, const CommandContext *cx, Err *err)
     TrainOptions how;
     Trainer trainer;
     TrainWatch watch;
-    if (train_options(&how, o, err) || trainer_init(&trainer, &p->model, &cx->compute, &how, err)) return -1;
-    watch_start(&watch, &p->run, "pretrain", o->quiet, err);
+    if (train_options(&how, o, err) || state_open(&p->state, &p->run, "pretrain", o->save_every, err)) return -1;
+    how.keeper = &p->state.keeper;
+    if (trainer_init(&trainer, &p->model, &cx->compute, &how, err)) return -1;
+    watch_start(&watch, &p->state, o->quiet, err);
     int status = train_run(&trainer, p->documents.examples, p->documents.count, o->seed, 0, watch_progress, &watch, &p->total, err);
     if (!status) status = watch_finish(&watch, &p->total, err);
     p->seconds = watch.seconds;
@@ -99,11 +103,13 @@ static int measure(Pretraining *p, const CommandContext *cx, Err *err)
     return status;
 }
 
-static int record(Pretraining *p, Err *err)
+static int record(Pretraining *p, const Options *o, Err *err)
 {
-    if (run_record_hash(&p->run, "corpus_hash", p->corpus.hash, err)) return -1;
-    if (p->test_corpus.count && run_record_hash(&p->run, "test_corpus_hash", p->test_corpus.hash, err)) return -1;
-    return run_record_hash(&p->run, "tokenizer_hash", tokenizer_hash(&p->tokenizer), err);
+    const char *start = o->init ? o->init : "the fresh weights";
+    if (run_record_input(&p->run, "corpus_hash", p->corpus.hash, o->corpus, err)) return -1;
+    if (p->test_corpus.count && run_record_input(&p->run, "test_corpus_hash", p->test_corpus.hash, o->test_corpus, err)) return -1;
+    if (run_record_input(&p->run, "start_hash", checkpoint_hash(&p->model), start, err)) return -1;
+    return run_record_input(&p->run, "tokenizer_hash", tokenizer_hash(&p->tokenizer), o->tokenizer ? o->tokenizer : start, err);
 }
 
 static json_t *measure_json(const Measure *m)
@@ -134,6 +140,15 @@ static int report(const Pretraining *p, const Options *o, Err *err)
     return print_json(result, err);
 }
 
+static int learn(Pretraining *p, const CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    if (p->run.finished) return tell_finished(&p->run, o, err);
+    return train_model(p, cx, err) || checkpoint_save(o->output, &p->model, &p->tokenizer, err) ||
+        run_record_hash(&p->run, "checkpoint_hash", checkpoint_hash(&p->model), err) || measure(p, cx, err) || report(p, o, err) ||
+        run_finish(&p->run, err) ? -1 : 0;
+}
+
 static int run(CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
@@ -144,9 +159,7 @@ static int run(CommandContext *cx, Err *err)
     int status = (o->init ? start_from_checkpoint(&p, o, err) : start_fresh(&p, o, err)) ||
         read_documents(&p.corpus, &p.documents, &p, o->corpus, o, err) ||
         (o->test_corpus && read_documents(&p.test_corpus, &p.test_documents, &p, o->test_corpus, o, err)) ||
-        run_open(&p.run, o->output, "pretrain", cx->settings, o, &cx->compute, err) || record(&p, err) ||
-        train_model(&p, cx, err) || checkpoint_save(o->output, &p.model, &p.tokenizer, err) ||
-        run_record_hash(&p.run, "checkpoint_hash", checkpoint_hash(&p.model), err) || measure(&p, cx, err) || report(&p, o, err);
+        run_open(&p.run, o->output, "pretrain", cx->settings, o, &cx->compute, err) || record(&p, o, err) || learn(&p, cx, err);
     pretraining_free(&p);
     return status ? -1 : 0;
 }
@@ -155,7 +168,7 @@ const Command command_pretrain = {
     .name = "pretrain",
     .operands = "",
     .summary = "language modelling on texts; writes a checkpoint",
-    .groups = OPT_COMMON | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN,
+    .groups = OPT_COMMON | OPT_RUN | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN,
     .help = "pretrain --corpus PATH --tokenizer FILE.json -o DIR trains fresh weights of the sizes given below.\n"
             "pretrain --corpus PATH --init CKPT -o DIR goes on from a checkpoint, with its tokenizer.\n"
             "A text is its tokens and an end-of-text token; a longer one than the context is cut into pieces that share one token, so that\n"

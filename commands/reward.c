@@ -111,6 +111,7 @@ typedef struct {
     Corpus corpus, test_corpus, test_begun;
     HeadExamples data;
     Run run;
+    RunState state;
     TrainWatch watch;
     size_t epochs, steps;  // steps: of the last epoch so far
     double loss;           // their sum
@@ -119,6 +120,7 @@ typedef struct {
 
 static void head_training_free(HeadTraining *t)
 {
+    state_close(&t->state);
     run_close(&t->run);
     head_examples_free(&t->data);
     corpus_free(&t->corpus);
@@ -198,10 +200,12 @@ static int open_run(HeadTraining *t, const CommandContext *cx, Err *err)
 static int record(HeadTraining *t, const Options *o, Err *err)
 {
     int status = o->pairs ? run_record_file(&t->run, "pairs_hash", o->pairs, err)
-                          : run_record_hash(&t->run, "corpus_hash", t->corpus.hash, err);
+                          : run_record_input(&t->run, "corpus_hash", t->corpus.hash, o->corpus, err);
+    const char *start = o->init ? o->init : "the fresh weights";
     if (status) return -1;
-    if (o->test_corpus && run_record_hash(&t->run, "test_corpus_hash", t->test_corpus.hash, err)) return -1;
-    return run_record_hash(&t->run, "tokenizer_hash", tokenizer_hash(&t->tokenizer), err);
+    if (o->test_corpus && run_record_input(&t->run, "test_corpus_hash", t->test_corpus.hash, o->test_corpus, err)) return -1;
+    if (run_record_input(&t->run, "start_hash", checkpoint_hash(&t->head), start, err)) return -1;
+    return run_record_input(&t->run, "tokenizer_hash", tokenizer_hash(&t->tokenizer), o->tokenizer ? o->tokenizer : start, err);
 }
 
 // Watches, and adds up the losses of the last epoch: the texts are drawn anew in each, so there is no other training loss.
@@ -220,9 +224,12 @@ static int train_head(HeadTraining *t, const CommandContext *cx, Err *err)
     const Options *o = &cx->options;
     HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = o->seed};
     TrainOptions train;
-    if (train_options(&train, o, err)) return -1;
+    if (train_options(&train, o, err) || state_open(&t->state, &t->run, "reward", o->save_every, err)) return -1;
+    train.keeper = &t->state.keeper;
     t->epochs = train.epochs;
-    watch_start(&t->watch, &t->run, "reward", o->quiet, err);
+    watch_start(&t->watch, &t->state, o->quiet, err);
+    state_keep(&t->state, (KeptValue){"last_epoch_steps", &t->steps, NULL});
+    state_keep(&t->state, (KeptValue){"last_epoch_loss", NULL, &t->loss});
     if (head_train(&t->head, &cx->compute, &t->data, &how, &train, watch_head, t, err)) return -1;
     t->loss /= (double)t->steps;
     return watch_finish(&t->watch, &(StepStats){.loss = t->loss}, err);
@@ -261,6 +268,15 @@ static int report_training(const HeadTraining *t, const Options *o, Err *err)
     return print_json(result, err);
 }
 
+static int learn(HeadTraining *t, const CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    if (t->run.finished) return tell_finished(&t->run, o, err);
+    return train_head(t, cx, err) || checkpoint_save(o->output, &t->head, &t->tokenizer, err) ||
+        run_record_hash(&t->run, "checkpoint_hash", checkpoint_hash(&t->head), err) || measure_head(t, cx, err) ||
+        report_training(t, o, err) || run_finish(&t->run, err) ? -1 : 0;
+}
+
 static int train(const CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
@@ -270,10 +286,7 @@ static int train(const CommandContext *cx, Err *err)
         return err_input(err, "reward train: give --corpus PATH (labelled texts) or --pairs FILE.jsonl (chosen, rejected), one of the two");
     if (!o->output) return err_input(err, "reward train: -o DIR is missing");
     int status = (o->init ? head_on_checkpoint(&t, cx, err) : fresh_head(&t, o, err)) || read_training_data(&t, o, err) ||
-        read_test_data(&t, o, err) || open_run(&t, cx, err) || record(&t, o, err) ||
-        train_head(&t, cx, err) || checkpoint_save(o->output, &t.head, &t.tokenizer, err) ||
-        run_record_hash(&t.run, "checkpoint_hash", checkpoint_hash(&t.head), err) || measure_head(&t, cx, err) ||
-        report_training(&t, o, err);
+        read_test_data(&t, o, err) || open_run(&t, cx, err) || record(&t, o, err) || learn(&t, cx, err);
     head_training_free(&t);
     return status ? -1 : 0;
 }
@@ -461,7 +474,7 @@ typedef struct {
 } SubCommand;
 
 static const SubCommand sub_commands[] = {
-    {"train", OPT_COMMON | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_HEAD, {"context"}, train},
+    {"train", OPT_COMMON | OPT_RUN | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_HEAD, {"context"}, train},
     {"score", OPT_COMMON | OPT_JSONL | OPT_RANK, {"gold", "mode", "accept", "kl-beta", "prompt-tokens"}, score},
     {"eval", OPT_COMMON | OPT_CORPUS | OPT_TOKENIZER_FILE | OPT_RANK,
         {"gold", "mode", "accept", "kl-beta", "prompt-tokens", "output", "test-corpus"}, eval},
@@ -494,7 +507,7 @@ const Command command_reward = {
     .name = "reward",
     .operands = "train|score SPEC|eval SPEC",
     .summary = "train a reward head; score texts; measure a reward on labelled texts",
-    .groups = OPT_COMMON | OPT_CORPUS | OPT_JSONL | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_RANK | OPT_HEAD,
+    .groups = OPT_COMMON | OPT_RUN | OPT_CORPUS | OPT_JSONL | OPT_TOKENIZER_FILE | OPT_MODEL | OPT_TRAIN | OPT_RANK | OPT_HEAD,
     .defaults = "epochs=2",
     .help = "reward train --corpus PATH --init CKPT -o DIR trains a head on a language model from labelled texts (pos/ and neg/, or lines with\n"
             "\"label\"); --layers N takes its first N layers only (default: all). --pairs FILE.jsonl learns from preferences instead (prompt,\n"

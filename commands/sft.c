@@ -73,6 +73,7 @@ typedef struct {
     Tokenizer tokenizer;
     Pairs pairs;
     Run run;
+    RunState state;
     StepStats total;
     double seconds;
 } FineTuning;
@@ -93,14 +94,17 @@ static int train_model(FineTuning *f, const CommandContext *cx, Err *err)
     TrainWatch watch;
     size_t n = f->pairs.count;
     Example *examples = mem_new(err, n, sizeof *examples);
-    if (!examples || train_options(&how, &cx->options, err) || trainer_init(&trainer, &f->model, &cx->compute, &how, err)) {
+    int status = !examples || train_options(&how, &cx->options, err) ||
+        state_open(&f->state, &f->run, "sft", cx->options.save_every, err) ? -1 : 0;
+    how.keeper = &f->state.keeper;
+    if (status || trainer_init(&trainer, &f->model, &cx->compute, &how, err)) {
         mem_free(examples);
         return -1;
     }
     for (size_t i = 0; i < n; i++)
         examples[i] = (Example){.ids = f->pairs.texts[i].ids, .length = f->pairs.texts[i].length, .prompt = f->pairs.prompts[i]};
-    watch_start(&watch, &f->run, "sft", cx->options.quiet, err);
-    int status = train_run(&trainer, examples, n, cx->options.seed, 0, watch_progress, &watch, &f->total, err);
+    watch_start(&watch, &f->state, cx->options.quiet, err);
+    status = train_run(&trainer, examples, n, cx->options.seed, 0, watch_progress, &watch, &f->total, err);
     if (!status) status = watch_finish(&watch, &f->total, err);
     f->seconds = watch.seconds;
     trainer_free(&trainer);
@@ -121,6 +125,22 @@ static int report(const FineTuning *f, const Options *o, Err *err)
     return 0;
 }
 
+static int record(FineTuning *f, const CommandContext *cx, Err *err)
+{
+    const char *start = cx->words[0];
+    return run_record_input(&f->run, "start_hash", checkpoint_hash(&f->model), start, err) ||
+        run_record_file(&f->run, "data_hash", cx->options.data, err) ||
+        run_record_input(&f->run, "tokenizer_hash", tokenizer_hash(&f->tokenizer), start, err) ? -1 : 0;
+}
+
+static int learn(FineTuning *f, const CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    if (f->run.finished) return tell_finished(&f->run, o, err);
+    return train_model(f, cx, err) || checkpoint_save(o->output, &f->model, &f->tokenizer, err) ||
+        run_record_hash(&f->run, "checkpoint_hash", checkpoint_hash(&f->model), err) || report(f, o, err) || run_finish(&f->run, err) ? -1 : 0;
+}
+
 static int run(CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
@@ -129,10 +149,8 @@ static int run(CommandContext *cx, Err *err)
     if (!o->data) return err_input(err, "sft: --data FILE is missing (JSON lines with \"prompt\" and \"response\")");
     if (!o->output) return err_input(err, "sft: -o DIR is missing");
     int status = load(&f, cx->words[0], o, err) || run_open(&f.run, o->output, "sft", cx->settings, o, &cx->compute, err) ||
-        run_record_hash(&f.run, "start_hash", checkpoint_hash(&f.model), err) || run_record_file(&f.run, "data_hash", o->data, err) ||
-        run_record_hash(&f.run, "tokenizer_hash", tokenizer_hash(&f.tokenizer), err) || train_model(&f, cx, err) ||
-        checkpoint_save(o->output, &f.model, &f.tokenizer, err) ||
-        run_record_hash(&f.run, "checkpoint_hash", checkpoint_hash(&f.model), err) || report(&f, o, err);
+        record(&f, cx, err) || learn(&f, cx, err);
+    state_close(&f.state);
     run_close(&f.run);
     pairs_free(&f.pairs);
     tokenizer_free(&f.tokenizer);
@@ -144,7 +162,7 @@ const Command command_sft = {
     .name = "sft",
     .operands = "CKPT",
     .summary = "supervised fine-tuning on prompts and responses; writes a checkpoint",
-    .groups = OPT_COMMON | OPT_DATA | OPT_TRAIN,
+    .groups = OPT_COMMON | OPT_RUN | OPT_DATA | OPT_TRAIN,
     .defaults = "lr=1e-4",
     .help = "sft CKPT --data FILE.jsonl -o DIR reads lines with \"prompt\" and \"response\" (or \"text\"); the loss counts the tokens of the response\n"
             "and the end-of-text token after it. A line too long for the context is an error: nothing is cut silently.",

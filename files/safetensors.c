@@ -355,8 +355,8 @@ static int plan(Place *places, const char *path, const StOutput *tensors, size_t
         const StOutput *t = &tensors[i];
         Place *p = &places[i];
         *p = (Place){.tensor = t, .count = 1};
-        if (t->type != ST_F32 && t->type != ST_I64)
-            return err_input(err, "%s: tensor \"%.200s\": only F32 and I64 are written", path, t->name);
+        if (t->type != ST_F32 && t->type != ST_I64 && t->type != ST_U8)
+            return err_input(err, "%s: tensor \"%.200s\": only F32, I64 and U8 are written", path, t->name);
         if (t->dims > MOST_DIMS) return err_input(err, "%s: tensor \"%.200s\": more than %d dimensions", path, t->name, MOST_DIMS);
         if (!utf8_is_valid(t->name, strlen(t->name)) || !strcmp(t->name, "__metadata__"))
             return err_input(err, "%s: \"%.200s\" cannot name a tensor", path, t->name);
@@ -437,8 +437,8 @@ static int write_values(OsWriter *out, const Place *p, Err *err)
         size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
         const uint8_t *values = (const uint8_t *)p->tensor->data + at * size;
         if (size == 8) encode_64(bytes, values, n);
-        else encode_32(bytes, values, n);
-        if (os_writer_write(out, bytes, n * size, err)) return -1;
+        else if (size == 4) encode_32(bytes, values, n);
+        if (os_writer_write(out, size == 1 ? values : bytes, n * size, err)) return -1;
     }
     return 0;
 }

@@ -11,6 +11,9 @@
 #include "files/checkpoint.h"
 #include "study/scoring.h"
 
+// What comes next in an iteration; saved, so the numbers stay.
+enum { MEASURE, COLLECT, FINETUNE };
+
 // ---- progress ------------------------------------------------------------------------------------------------------------------
 
 static int sample_progress(void *self, size_t tokens, size_t done, size_t total)
@@ -25,9 +28,11 @@ static int train_progress(void *self, size_t step, size_t steps, const StepStats
 {
     Alignment *a = self;
     char note[40];
+    if (!a->bar.done) a->bar.before = a->train_seconds; // put back by the state, or 0
     a->bar.total = steps;
     snprintf(note, sizeof note, "loss %.3f", stats->loss);
     progress_update(&a->bar, step, a->bar.tokens + stats->tokens, note);
+    a->train_seconds = progress_seconds(&a->bar);
     return 0;
 }
 
@@ -100,7 +105,7 @@ static int evaluate_stage(Alignment *a, const CandidateList *candidates, Err *er
     SampleList view = {.count = candidates->count}; // borrows what the items own
     if (!(view.items = mem_new(err, view.count, sizeof *view.items))) return -1;
     for (size_t i = 0; i < view.count; i++) view.items[i] = *(const Sample *)candidates->items[i].item;
-    a->stage = (Evaluation){.tokens = a->policy->sampled_tokens, .sample_seconds = a->policy->sample_seconds};
+    a->stage = (Evaluation){.tokens = a->sampled_tokens, .sample_seconds = a->sample_seconds};
     int status = evaluate_answers(&a->stage, &view, a->evaluate, err);
     mem_free(view.items);
     return status;
@@ -122,13 +127,31 @@ static int measure_stage(Alignment *a, const CandidateList *candidates, Err *err
     return a->evaluate->prompts ? 0 : evaluate_stage(a, candidates, err);
 }
 
-static int after_ranking(Alignment *a, size_t iteration, const CandidateList *candidates, Err *err)
+static char *candidates_path(const Alignment *a, size_t iteration, Err *err)
 {
     char name[64];
     snprintf(name, sizeof name, "iter_%03zu/candidates.jsonl", iteration);
+    return run_path(a->run, name, err);
+}
+
+// From here on a run that is cut off goes on with these candidates: scoring them again could ask an outside program twice.
+static int save_ranked(Alignment *a, const CandidateList *candidates, Err *err)
+{
+    float *scores = mem_new(err, candidates->count, sizeof *scores);
+    for (size_t i = 0; scores && i < candidates->count; i++) scores[i] = candidates->items[i].score;
+    mem_free(a->scores);
+    a->state->scores = a->scores = scores;
+    a->state->score_count = candidates->count;
+    a->phase = FINETUNE;
+    a->train_seconds = 0;
+    return scores ? state_save(a->state, err) : -1;
+}
+
+static int after_ranking(Alignment *a, size_t iteration, const CandidateList *candidates, Err *err)
+{
     if (measure_stage(a, candidates, err) || candidates_record(candidates, err)) return -1;
-    char *path = run_path(a->run, name, err);
-    int status = path ? candidates_write(candidates, path, err) : -1;
+    char *path = candidates_path(a, iteration, err);
+    int status = path ? candidates_write(candidates, path, err) || save_ranked(a, candidates, err) : -1;
     mem_free(path);
     if (!status && a->listener.ranked) status = a->listener.ranked(a->listener.self, iteration, candidates, err);
     progress_start(&a->bar, "fine-tune", "step", 0, a->quiet);
@@ -138,7 +161,8 @@ static int after_ranking(Alignment *a, size_t iteration, const CandidateList *ca
 static int save_checkpoint(const Alignment *a, Err *err)
 {
     char *path = run_path(a->run, "checkpoint", err);
-    int status = path ? checkpoint_save(path, a->policy->model, a->policy->tokenizer, err) : -1;
+    const Model *model = a->policy->model;
+    int status = path ? checkpoint_save(path, model, a->policy->tokenizer, err) || run_mark_checkpoint(a->run, path, checkpoint_hash(model), err) : -1;
     mem_free(path);
     return status;
 }
@@ -149,15 +173,119 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
     char note[80];
     if (!strcmp(step, "collected")) {
         progress_finish(&a->bar, "");
-        return run_timing(a->run, "collect", a->policy->sample_seconds, a->policy->sampled_tokens, err);
+        a->sample_seconds = a->policy->sample_seconds;
+        a->sampled_tokens = a->policy->sampled_tokens;
+        return run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err);
     }
     if (!strcmp(step, "ranked")) return after_ranking(a, iteration, candidates, err);
     snprintf(note, sizeof note, "%zu of %zu kept, loss %.3f", a->kept.n, candidates->count, a->policy->last.loss);
     progress_finish(&a->bar, note);
-    if (run_timing(a->run, "finetune", a->policy->train_seconds, a->policy->last.tokens, err)) return -1;
+    if (run_timing(a->run, "finetune", a->train_seconds, a->policy->last.tokens, err)) return -1;
     if (save_checkpoint(a, err)) return -1;
     if (a->evaluate->prompts) return 0;
     return write_measures(a, iteration, &a->stage, true, rate(a->stage.tokens, a->stage.sample_seconds), err);
+}
+
+// ---- going on where a run was cut off ------------------------------------------------------------------------------------------
+
+// The lines of before, for whoever makes a table or a list of them.
+static int tell_lines(Alignment *a, Err *err)
+{
+    int status = 0;
+    const char *line = a->run->metrics.data, *end;
+    for (; !status && a->listener.measured && line && (end = strchr(line, '\n')); line = end + 1) {
+        json_t *object = json_loadb(line, (size_t)(end - line), 0, NULL);
+        const json_t *iteration = json_object_get(object, "iteration");
+        if (iteration) status = a->listener.measured(a->listener.self, (size_t)json_integer_value(iteration), NULL, 0, object, err);
+        json_decref(object);
+    }
+    return status;
+}
+
+// As they were when after_ranking had written them: a file holds the ranked reward only, the state the raw ones.
+static int read_candidates(Alignment *a, CandidateList *out, size_t iteration, Err *err)
+{
+    const Raft *raft = &a->raft;
+    SampleList samples = {0};
+    char *path = candidates_path(a, iteration, err);
+    int status = path ? samples_read(&samples, path, err) : -1;
+    size_t n = samples.count, b = raft->stage ? raft->stage : raft->prompts;
+    float *scores = a->scores = status ? NULL : mem_new(err, n, sizeof *scores);
+    a->state->scores = scores; // and there they stay
+    a->state->score_count = n;
+    size_t *prompts = scores ? mem_new(err, b, sizeof *prompts) : NULL;
+    uint32_t *order = prompts ? mem_new(err, raft->prompts, sizeof *order) : NULL;
+    status = order ? state_scores(a->state, scores, n, err) : -1;
+    if (!status) raft_stage_prompts(prompts, b, raft->prompts, iteration, raft->seed, order);
+    for (size_t i = 0; !status && i < n; i++)
+        if (samples.items[i].slot >= b || !samples.items[i].ranked) status = err_input(err, "%s: not the ranked candidates of this stage", path);
+    if (!status) status = policy_candidates(out, &samples, prompts, err);
+    for (size_t i = 0; !status && i < n; i++) {
+        Candidate *c = out->items + i;
+        Sample *s = c->item;
+        c->score = scores[i];
+        c->reward = s->reward;
+        c->rank = s->rank;
+        c->selected = s->selected;
+        s->reward = c->score;
+    }
+    samples_free(&samples);
+    mem_free(path);
+    mem_free(prompts);
+    mem_free(order);
+    return status;
+}
+
+// What is left of an iteration whose candidates were ranked: raft_iteration's last step.
+static int finish_iteration(Alignment *a, Err *err)
+{
+    CandidateList candidates = {0};
+    int status = read_candidates(a, &candidates, a->iteration, err) || measure_stage(a, &candidates, err) ||
+        candidates_record(&candidates, err) ? -1 : 0;
+    if (!status) {
+        progress_start(&a->bar, "fine-tune", "step", 0, a->quiet);
+        status = raft_finetune(&a->raft, &candidates, a->iteration, err);
+    }
+    if (!status) status = after_step(a, "finetuned", a->iteration, &candidates, err);
+    raft_release(&a->raft, &candidates);
+    return status;
+}
+
+static int next(Alignment *a, size_t iteration, size_t phase, Err *err)
+{
+    a->iteration = iteration;
+    a->phase = phase;
+    mem_free(a->scores);
+    a->state->scores = a->scores = NULL;
+    return state_save(a->state, err);
+}
+
+static int restore(Alignment *a, Err *err)
+{
+    RunState *state = a->state;
+    state->model = a->policy->model;
+    StepStats *last = &a->policy->last; // with the measures of the stage, what the next line of metrics tells of the iteration
+    const KeptValue values[] = {{"iteration", &a->iteration, NULL}, {"phase", &a->phase, NULL},
+        {"sampled_tokens", &a->sampled_tokens, NULL}, {"sample_seconds", NULL, &a->sample_seconds},
+        {"train_seconds", NULL, &a->train_seconds}, {"candidates", &a->all.n, NULL}, {"selected", &a->kept.n, NULL},
+        {"reward", NULL, &a->all.mean}, {"selected_reward", NULL, &a->kept.mean}, {"kl", NULL, &a->kl.mean},
+        {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
+        {"train_targets", &last->targets, NULL}};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(state, values[i]);
+    if (!state->found) return 0;
+    if (state_restore(state, err)) return -1;
+    if (!a->quiet) fprintf(stderr, "%-10s goes on in iteration %zu of %s\n", state->stage, a->iteration, a->run->folder);
+    return tell_lines(a, err);
+}
+
+// ---- the run -------------------------------------------------------------------------------------------------------------------
+
+static int iterate(Alignment *a, Err *err)
+{
+    size_t t = a->iteration;
+    progress_start(&a->bar, "collect", "answer", 0, a->quiet);
+    if (a->phase == FINETUNE ? finish_iteration(a, err) : raft_iteration(&a->raft, t, err)) return err_prefix(err, "iteration %zu", t);
+    return next(a, t + 1, MEASURE, err);
 }
 
 int alignment_run(Alignment *a, Run *run, Err *err)
@@ -167,15 +295,17 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->policy->sample_progress = sample_progress;
     a->policy->train_progress = train_progress;
     a->policy->progress_self = a;
+    a->policy->options.train.keeper = &a->state->keeper;
     raft->generator = policy_generator(a->policy);
     raft->reward = reward_source(a->rewards);
     raft->observer = after_step;
     raft->observer_self = a;
-    if (measure_model(a, 0, err)) return -1;
-    for (size_t t = 0; t < a->iterations; t++) {
-        progress_start(&a->bar, "collect", "answer", 0, a->quiet);
-        if (raft_iteration(raft, t, err)) return err_prefix(err, "iteration %zu", t);
-        if (measure_model(a, t + 1, err)) return -1;
+    int status = restore(a, err);
+    while (!status && (a->iteration < a->iterations || a->phase == MEASURE)) {
+        if (a->phase != MEASURE) status = iterate(a, err);
+        else status = measure_model(a, a->iteration, err) || next(a, a->iteration, COLLECT, err) ? -1 : 0;
     }
-    return 0;
+    mem_free(a->scores);
+    a->state->scores = NULL;
+    return status;
 }

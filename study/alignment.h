@@ -2,8 +2,8 @@
 /* alignment.h - RAFT in a run directory: after each iteration its candidates, a line of metrics and the checkpoint.
  *
  *     Alignment a = {.raft = {.prompts = prompts.count, .samples = 8, .seed = 1}, .policy = &policy, .rewards = &rewards,
- *                    .evaluate = &how, .iterations = 5};
- *     if (alignment_run(&a, &run, &err)) return -1;
+ *                    .evaluate = &how, .iterations = 5, .state = &state};
+ *     if (alignment_run(&a, &run, &err)) return -1;          // goes on where state (study/state.h) says that it was cut off
  *
  * Files: iter_000/candidates.jsonl (ranked), metrics.jsonl, timing.jsonl, checkpoint/. A line of metrics holds the model after
  * so many iterations, 0 being before the first: {"iteration",evaluation..., "stage":{...}, "train":{...}}, where stage and train
@@ -17,8 +17,10 @@
 #include "study/evaluate.h"
 #include "study/progress.h"
 #include "study/run.h"
+#include "study/state.h"
 
-// What happens, for whoever prints; non-zero stops. line is the line of metrics.jsonl.
+// What happens, for whoever prints; non-zero stops. line is the line of metrics.jsonl; when a run goes on, the lines of before are
+// told first, with e == NULL.
 typedef struct {
     void *self;
     int (*ranked)(void *self, size_t iteration, const CandidateList *candidates, Err *err);
@@ -31,9 +33,14 @@ typedef struct {
     RewardSet *rewards;
     EvaluateOptions *evaluate;
     size_t iterations;
+    RunState *state;        // opened, of this stage
     bool quiet;             // no progress on standard error
     bool keep_answers;      // samples_before.jsonl and samples_after.jsonl: the evaluation's answers, first and last
     AlignmentListener listener; // functions may be NULL
+    // what comes next, kept in the state; phase is one of alignment.c's
+    size_t iteration, phase, sampled_tokens;
+    double sample_seconds, train_seconds;
+    float *scores;          // [candidates] raw rewards of the stage under way
     // of the iteration under way
     Run *run;
     Progress bar;

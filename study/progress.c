@@ -42,13 +42,13 @@ void progress_start(Progress *p, const char *stage, const char *unit, size_t tot
     *p = (Progress){.stage = stage, .unit = unit, .total = total, .started = os_now_s(), .bar = !quiet && os_is_terminal(stderr), .quiet = quiet};
 }
 
-double progress_seconds(const Progress *p) { return os_now_s() - p->started; }
+double progress_seconds(const Progress *p) { return os_now_s() - p->started + p->before; }
 
 void progress_update(Progress *p, size_t done, size_t tokens, const char *note)
 {
     p->done = done;
     p->tokens = tokens;
-    double now = os_now_s(), seconds = now - p->started;
+    double now = os_now_s(), seconds = progress_seconds(p);
     if (!p->bar || (now - p->drawn < DRAW_EVERY_S && done < p->total)) return;
     p->drawn = now;
     size_t filled = p->total ? BAR_WIDTH * (done < p->total ? done : p->total) / p->total : 0;

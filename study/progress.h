@@ -11,10 +11,10 @@
 
 #include "base/util.h"
 
-typedef struct { const char *stage, *unit; size_t total, done, tokens; double started, drawn; bool bar, quiet; } Progress;
+typedef struct { const char *stage, *unit; size_t total, done, tokens; double started, before, drawn; bool bar, quiet; } Progress;
 void progress_start(Progress *progress, const char *stage, const char *unit, size_t total, bool quiet);
 void progress_update(Progress *progress, size_t done, size_t tokens, const char *note);
 void progress_finish(Progress *progress, const char *note);
-double progress_seconds(const Progress *progress);
+double progress_seconds(const Progress *progress); // since the start, `before` (of a process that was cut off) included
 
 #endif

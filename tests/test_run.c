@@ -173,10 +173,18 @@ static void force_replaces_the_runs_own_files_and_nothing_else(void **state)
     put(f, "iter_007/notes.txt", "mine");
     put(f, "notes.txt", "mine");
     put(f, "model.safetensors", "weights");
+    const char *const old[] = {"iter_007/candidates.jsonl.tmp", "state/pretrain.safetensors", "samples_before.jsonl", "samples_after.jsonl",
+        "heads.json", "report.html"};
+    char *state_folder = path_in(f->run, "state");
+    assert_ok(os_make_folders(state_folder, &f->err), &f->err);
+    free(state_folder);
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++) put(f, old[i], "old");
     f->options.force = true;
     assert_ok(open_run(&run, f), &f->err);
     run_close(&run);
     assert_true(!exists(f, "metrics.jsonl") && !exists(f, "iter_007/candidates.jsonl"));
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+        if (exists(f, old[i])) fail_msg("%s of the old run is still there", old[i]);
     assert_true(exists(f, "notes.txt") && exists(f, "iter_007/notes.txt") && exists(f, "model.safetensors") &&
         exists(f, "provenance.json"));
 }

@@ -164,14 +164,14 @@ static void python_opens_what_is_written(void **state)
     float x[3] = {1.5f, -0.0f, 1e-45f};
     int64_t y[2] = {-100, INT64_MAX};
     StOutput out[] = {{"a.odd", ST_F32, 1, {3}, x}, {"q\"\\\xC3\xA9", ST_I64, 2, {1, 2}, y}, {"scalar", ST_F32, 0, {0}, x},
-        {"none", ST_F32, 2, {0, 5}, NULL}};
+        {"none", ST_F32, 2, {0, 5}, NULL}, {"bytes", ST_U8, 1, {5}, "a\xff\0bc"}};
     Err err = {0};
     char command[900];
-    assert_ok(safetensors_write(path, out, 4, &err), &err);
+    assert_ok(safetensors_write(path, out, 5, &err), &err);
     snprintf(command, sizeof command,
         "python3 -c 'import sys; from safetensors import safe_open; from safetensors.numpy import load_file\n"
         "t = load_file(sys.argv[1]); n = \"q\\\"\\\\\\u00e9\"\n"
-        "assert sorted(t) == sorted([\"a.odd\", n, \"scalar\", \"none\"])\n"
+        "assert sorted(t) == sorted([\"a.odd\", n, \"scalar\", \"none\", \"bytes\"]) and bytes(t[\"bytes\"]) == b\"a\\xff\\0bc\"\n"
         "assert t[\"a.odd\"].tolist() == [1.5, -0.0, 2.0**-149] and t[n].tolist() == [[-100, 2**63-1]] and t[\"scalar\"].shape "
         "== ()\n"
         "assert t[\"none\"].shape == (0, 5) and t[\"a.odd\"].dtype == \"float32\" and safe_open(sys.argv[1], \"np\").metadata() "
@@ -549,7 +549,7 @@ static void refuses_to_write_what_no_one_could_read(void **state)
         {{{"a", ST_F32, 0, {0}, NULL}, {"a", ST_I64, 0, {0}, NULL}}, 2, "two tensors are named \"a\""},
         {{{"__metadata__", ST_F32, 0, {0}, NULL}}, 1, "cannot name a tensor"},
         {{{"\xff", ST_F32, 0, {0}, NULL}}, 1, "cannot name a tensor"},
-        {{{"a", ST_F16, 0, {0}, NULL}}, 1, "only F32 and I64"},
+        {{{"a", ST_F16, 0, {0}, NULL}}, 1, "only F32, I64 and U8"},
         {{{"a", ST_F32, 9, {1}, NULL}}, 1, "more than 8 dimensions"},
         {{{"a", ST_F32, 2, {SIZE_MAX / 2, 3}, NULL}}, 1, "overflows"},
         {{{"a", ST_F32, 1, {SIZE_MAX / 4}, NULL}, {"b", ST_F32, 1, {SIZE_MAX / 4}, NULL}}, 2, "overflows"},

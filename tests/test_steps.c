@@ -125,9 +125,12 @@ static void align_in_library(Model *model, const char *run_path_name, const Rank
     assert_ok(model_copy(model, &start, &err), &err);
     assert_ok(policy_init(&policy, model, &start, &tokenizer, &prompts, &cx, &o, &err), &err);
     assert_ok(run_open(&run, run_path_name, "align", &settings, &options, &cx, &err), &err);
+    RunState state;
+    assert_ok(state_open(&state, &run, "align", 2, &err), &err);
     Alignment a = {.raft = {.prompts = prompts.count, .stage = STAGE, .samples = K, .rank = *rank, .seed = o.seed},
-        .policy = &policy, .rewards = &rewards, .evaluate = how, .iterations = ITERATIONS, .quiet = true};
+        .policy = &policy, .rewards = &rewards, .evaluate = how, .iterations = ITERATIONS, .state = &state, .quiet = true};
     assert_ok(alignment_run(&a, &run, &err), &err);
+    state_close(&state);
     run_close(&run);
     policy_free(&policy);
     reward_close(&rewards);
