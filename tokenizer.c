@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* tokenizer.c - text to token ids and back. A text is cut at special tokens, the rest by the GPT-2 pattern into pieces (about
- * words), and each piece's bytes are merged by rank. Files and tables are in tokenizer_file.c, training in tokenizer_train.c.
+/* tokenizer.c - text to token ids and back. A text is cut into pieces (about words: tokenizer_split.c), and each piece's bytes are
+ * merged by rank. Tables are made in tokenizer_build.c, training is in tokenizer_train.c.
  *
  * Start at encode_text. Speed comes from never merging the same piece twice: most pieces are tokens themselves (a read-only
  * table made at load says which are reached by merging), most others were met before (a cache of the calling thread).
@@ -8,133 +8,6 @@
 #include "tokenizer-internal.h"
 
 #include "files/unicode.h"
-
-#include <assert.h>
-
-// ---- the split: 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ --------------------------------------
-
-enum { NOT_ASCII = 4 };
-// The classes of unicode.h (0 other, 1 letter, 2 number, 3 space) for one-byte characters.
-static const uint8_t byte_class[256] = {
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 3, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0,
-    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
-    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,  1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
-    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-    4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,  4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-};
-
-// Class and length of the character at s < end. Invalid UTF-8 counts as punctuation, so that every byte is in some piece.
-static unsigned class_at(const char *s, const char *end, size_t *length)
-{
-    unsigned c = byte_class[(unsigned char)*s];
-    *length = 1;
-    if (c != NOT_ASCII) return c;
-    uint32_t character;
-    bool valid;
-    *length = utf8_decode(&character, &valid, s, (size_t)(end - s));
-    return unicode_class(character); // U+FFFD, which stands for what is invalid, is of class other
-}
-
-// Where the characters of class c, from s on, end.
-static const char *run_end(const char *s, const char *end, unsigned c)
-{
-    for (;;) {
-        while (s < end && byte_class[(unsigned char)*s] == c) s++;
-        size_t length;
-        if (s == end || byte_class[(unsigned char)*s] != NOT_ASCII || class_at(s, end, &length) != c) return s;
-        s += length;
-    }
-}
-
-static size_t contraction_length(const char *s, const char *end)
-{
-    if (end - s < 2) return 0;
-    if (s[1] == 's' || s[1] == 't' || s[1] == 'm' || s[1] == 'd') return 2;
-    if (end - s < 3) return 0;
-    return (s[1] == 'r' && s[2] == 'e') || (s[1] == 'v' && s[2] == 'e') || (s[1] == 'l' && s[2] == 'l') ? 3 : 0;
-}
-
-// \s+(?!\S)|\s+: of several spaces before other text, the last is left to the next piece (which takes it when it is ' ').
-static const char *spaces_end(const char *s, const char *end)
-{
-    const char *at = s, *last = s;
-    size_t length;
-    while (at < end && class_at(at, end, &length) == UNICODE_SPACE) last = at, at += length;
-    return at == end || last == s ? at : last;
-}
-
-static const char *piece_end(const char *s, const char *end)
-{
-    size_t length;
-    unsigned c = class_at(s, end, &length);
-    if (*s == '\'' && (length = contraction_length(s, end))) return s + length;
-    if (*s == ' ' && end - s > 1 && (c = class_at(s + 1, end, &length)) != UNICODE_SPACE) return run_end(s + 1 + length, end, c);
-    return c == UNICODE_SPACE ? spaces_end(s, end) : run_end(s + length, end, c);
-}
-
-// ---- pieces: special tokens first, then (optionally) digits, then the split ----------------------------------------------
-
-// The leftmost special token from p->at on, the longest of those that begin there.
-static void find_special(Pieces *p)
-{
-    const TokenizerTables *t = p->tables;
-    p->special = NO_ID;
-    p->special_at = p->end;
-    if (!t->special_count) return;
-    for (const char *s = p->at; s < p->end; s++) {
-        if (!t->special_first[(unsigned char)*s]) continue;
-        for (size_t i = 0; i < t->special_count; i++) {
-            const TextView *token = &p->tokens[t->special_ids[i]];
-            if ((size_t)(p->end - s) < token->length || memcmp(s, token->bytes, token->length)) continue;
-            p->special = t->special_ids[i];
-            p->special_at = s;
-            return;
-        }
-    }
-}
-
-// With split_digits a stretch is one digit (any \p{N}) or what lies between two.
-static void find_stretch(Pieces *p)
-{
-    p->stretch_end = p->special_at;
-    if (!p->split_digits) return;
-    for (const char *s = p->at; s < p->special_at;) {
-        size_t length;
-        if (class_at(s, p->special_at, &length) == UNICODE_NUMBER) {
-            p->stretch_end = s == p->at ? s + length : s;
-            return;
-        }
-        s += length;
-    }
-}
-
-Pieces pieces_of(const Tokenizer *tk, const char *text, size_t length)
-{
-    Pieces p = {.tables = tk->tables, .tokens = tk->tokens, .split_digits = tk->split_digits, .at = text, .end = text + length};
-    find_special(&p);
-    find_stretch(&p);
-    return p;
-}
-
-bool pieces_next(Pieces *p, Piece *piece)
-{
-    if (p->at == p->special_at && p->special != NO_ID) {
-        *piece = (Piece){p->at, p->tokens[p->special].length, p->special};
-        p->at += piece->length;
-        find_special(p);
-        find_stretch(p);
-        return true;
-    }
-    if (p->at == p->end) return false;
-    if (p->at == p->stretch_end) find_stretch(p);
-    const char *end = piece_end(p->at, p->stretch_end);
-    *piece = (Piece){p->at, (size_t)(end - p->at), NO_ID};
-    p->at = end;
-    return true;
-}
 
 // ---- merging: the pair of lowest rank, the leftmost among equals, until no pair has a rank ---------------------------------
 
@@ -273,33 +146,82 @@ static uint32_t find_whole(const TokenizerTables *t, PieceKey key, size_t length
     }
 }
 
-static size_t merge_piece(const TokenizerTables *t, uint32_t *out, const char *bytes, size_t length, Err *err)
+// The token of the character at bytes, or NO_ID. Both spellings of a space are one.
+static uint32_t find_character(const TokenizerTables *t, const char *bytes, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        out[i] = t->byte_ids[(unsigned char)bytes[i]];
-        if (out[i] != NO_ID) continue;
-        err_input(err, "the vocabulary has no token for the byte 0x%02X", (unsigned char)bytes[i]);
-        return 0;
+    if (length == 3 && !memcmp(bytes, SPACE_LETTER, 3)) bytes = " ", length = 1;
+    PieceKey key = piece_key(bytes, length, 0);
+    for (size_t i = key_hash(key, length);; i++) {
+        const TokenSlot *slot = &t->characters[i & t->character_mask];
+        if (!slot->length) return NO_ID;
+        if (slot->length == length && slot->key.low == key.low) return slot->id;
     }
-    return merge_ids(t, out, length, err);
+}
+
+static size_t character_ids(const Tokenizer *tk, uint32_t *out, const char *bytes, size_t length, unsigned char *bad)
+{
+    size_t n = 0;
+    for (size_t i = 0, used; i < length; i += used) {
+        uint32_t character;
+        bool valid;
+        used = utf8_decode(&character, &valid, bytes + i, length - i);
+        if (valid && (out[n] = find_character(tk->tables, bytes + i, used)) != NO_ID) {
+            n++;
+            continue;
+        }
+        for (size_t k = i; k < i + used; k++) {
+            *bad = (unsigned char)bytes[k];
+            if ((out[n++] = tk->tables->byte_ids[*bad]) == NO_ID) return 0;
+        }
+    }
+    return n;
+}
+
+size_t first_ids(const Tokenizer *tk, uint32_t *out, const char *bytes, size_t length, unsigned char *bad)
+{
+    if (tk->split == SPLIT_SENTENCEPIECE) return character_ids(tk, out, bytes, length, bad);
+    for (size_t i = 0; i < length; i++) {
+        *bad = (unsigned char)bytes[i];
+        if ((out[i] = tk->tables->byte_ids[*bad]) == NO_ID) return 0;
+    }
+    return length;
+}
+
+uint32_t find_long(const Tokenizer *tk, const char *bytes, size_t length)
+{
+    const TokenizerTables *t = tk->tables;
+    for (size_t i = mix64(hash_bytes(0, bytes, length));; i++) {
+        uint32_t slot = t->long_ids[i & t->long_mask];
+        if (!slot) return NO_ID;
+        if (tk->tokens[slot - 1].length == length && !memcmp(tk->tokens[slot - 1].bytes, bytes, length)) return slot - 1;
+    }
+}
+
+static size_t merge_piece(const Tokenizer *tk, uint32_t *out, const char *bytes, size_t length, Err *err)
+{
+    unsigned char bad;
+    if (tk->tables->ignore_merges && length > KEY_BYTES && (*out = find_long(tk, bytes, length)) != NO_ID) return 1;
+    size_t n = first_ids(tk, out, bytes, length, &bad);
+    if (!n) err_input(err, "the vocabulary has no token for the byte 0x%02X", bad);
+    return n ? merge_ids(tk->tables, out, n, err) : 0;
 }
 
 // Writes the ids of one piece to out[0..length); `readable` bytes may be read. Returns how many, 0 on error.
-static size_t encode_piece(const TokenizerTables *t, CacheSlot *cache, uint32_t *out, const char *bytes, size_t length,
+static inline size_t encode_piece(const Tokenizer *tk, CacheSlot *cache, uint32_t *out, const char *bytes, size_t length,
     size_t readable, Err *err)
 {
-    if (length > KEY_BYTES) return merge_piece(t, out, bytes, length, err);
+    if (length > KEY_BYTES) return merge_piece(tk, out, bytes, length, err);
     PieceKey key = piece_key(bytes, length, readable);
     uint64_t hash = key_hash(key, length);
-    if ((*out = find_whole(t, key, length, hash)) != NO_ID) return 1;
-    if (!cache) return merge_piece(t, out, bytes, length, err);
+    if ((*out = find_whole(tk->tables, key, length, hash)) != NO_ID) return 1;
+    if (!cache) return merge_piece(tk, out, bytes, length, err);
 
     CacheSlot *slot = &cache[hash % CACHE_SLOTS];
     if (slot->length == length && slot->key.low == key.low && slot->key.high == key.high) {
         memcpy(out, slot->ids, slot->count * sizeof *out);
         return slot->count;
     }
-    size_t n = merge_piece(t, out, bytes, length, err);
+    size_t n = merge_piece(tk, out, bytes, length, err);
     if (n > 0 && n <= CACHE_IDS) {
         *slot = (CacheSlot){key, (uint32_t)length, (uint32_t)n, {0}};
         memcpy(slot->ids, out, n * sizeof *out);
@@ -320,34 +242,80 @@ static int reserve_ids(TokenList *list, size_t extra, Err *err)
     return 0;
 }
 
-static int encode_text(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, const char *text, size_t length, Err *err)
+static inline int encode_bytes(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, const char *bytes, size_t length,
+    size_t readable, Err *err)
+{
+    if (reserve_ids(ids, length, err)) return -1; // at most one id a byte
+    size_t n = encode_piece(tk, cache, ids->ids + ids->length, bytes, length, readable, err);
+    ids->length += n;
+    return n ? 0 : -1;
+}
+
+static size_t space_length(const char *bytes, size_t length)
+{
+    return length && *bytes == ' ' ? 1 : length >= 3 && !memcmp(bytes, SPACE_LETTER, 3) ? 3 : 0;
+}
+
+// Where a run of spaces and what follows it end.
+static size_t spaced_length(const char *bytes, size_t length)
+{
+    size_t i = 0, space;
+    while ((space = space_length(bytes + i, length - i))) i += space;
+    while (i < length && !space_length(bytes + i, length - i)) i++;
+    return i;
+}
+
+// What SentencePiece does with a stretch between special tokens: a space first, then merging all of it.
+static int encode_stretch(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, const char *bytes, size_t length, Err *err)
+{
+    Text spaced = {0};
+    int status = text_puts(&spaced, err, " ") || text_add(&spaced, err, bytes, length) ? -1 : 0;
+    for (size_t at = 0, n; !status && at < spaced.length; at += n) {
+        size_t left = spaced.length - at;
+        n = tk->tables->cut_at_spaces ? spaced_length(spaced.data + at, left) : left;
+        status = encode_bytes(tk, cache, ids, spaced.data + at, n, left, err);
+    }
+    text_free(&spaced);
+    return status;
+}
+
+static int encode_text(const Tokenizer *tk, CacheSlot *cache, TokenList *ids, const char *text, size_t length, bool controls,
+    Err *err)
 {
     size_t before = ids->length;
-    Pieces pieces = pieces_of(tk, text, length);
-    Piece piece;
-    while (pieces_next(&pieces, &piece)) {
-        size_t n = 1;
-        if (reserve_ids(ids, piece.length, err)) goto failed; // at most one id a byte
-        uint32_t *out = ids->ids + ids->length;
-        if (piece.special != NO_ID) *out = piece.special;
-        else n = encode_piece(tk->tables, cache, out, piece.bytes, piece.length, (size_t)(text + length - piece.bytes), err);
-        if (!n) goto failed;
-        ids->length += n;
-    }
+    Pieces pieces = pieces_of(tk, text, length, controls);
+    Piece list[PIECES];
+    for (size_t n; (n = pieces_next(&pieces, list, PIECES));)
+        for (const Piece *piece = list; piece < list + n; piece++) {
+            int status = piece->special != NO_ID ? tokens_add(ids, err, piece->special)
+                : tk->split == SPLIT_SENTENCEPIECE
+                    ? encode_stretch(tk, cache, ids, piece->bytes, piece->length, err)
+                    : encode_bytes(tk, cache, ids, piece->bytes, piece->length, (size_t)(text + length - piece->bytes), err);
+            if (!status) continue;
+            ids->length = before;
+            size_t offset = (size_t)(piece->bytes - text);
+            return err_prefix(err, "bytes %zu to %zu of the text", offset, offset + piece->length);
+        }
     return 0;
-failed:
-    ids->length = before;
-    size_t offset = (size_t)(piece.bytes - text);
-    return err_prefix(err, "bytes %zu to %zu of the text", offset, offset + piece.length);
+}
+
+static int encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, bool controls, Err *err)
+{
+    CacheSlot *cache = NULL; // it pays for itself in long texts only
+    if (length >= LONG_TEXT && !(cache = mem_new(err, CACHE_SLOTS, sizeof *cache))) return -1;
+    int status = encode_text(tk, cache, ids, text, length, controls, err);
+    mem_free(cache);
+    return status;
 }
 
 int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err)
 {
-    CacheSlot *cache = NULL; // it pays for itself in long texts only
-    if (length >= LONG_TEXT && !(cache = mem_new(err, CACHE_SLOTS, sizeof *cache))) return -1;
-    int status = encode_text(tk, cache, ids, text, length, err);
-    mem_free(cache);
-    return status;
+    return encode(tk, ids, text, length, true, err);
+}
+
+int tokenizer_encode_plain(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err)
+{
+    return encode(tk, ids, text, length, false, err);
 }
 
 int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err)
@@ -364,7 +332,7 @@ int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *
 #endif
         for (size_t i = 0; i < count; i++) {
             Err own = no_cache;
-            if (cache && !encode_text(tk, cache, &lists[i], texts[i].bytes, texts[i].length, &own)) continue;
+            if (cache && !encode_text(tk, cache, &lists[i], texts[i].bytes, texts[i].length, true, &own)) continue;
 #ifdef _OPENMP
 #pragma omp critical(tokenizer_error)
 #endif
@@ -385,8 +353,11 @@ int tokenizer_decode(const Tokenizer *tk, Text *text, const uint32_t *ids, size_
     for (size_t i = 0; i < n; i++)
         if (ids[i] >= tk->vocab)
             return err_input(err, "token %zu is %lu, but the vocabulary has %zu", i, (unsigned long)ids[i], tk->vocab);
-    for (size_t i = 0; i < n; i++)
-        if (text_add(text, err, tk->tokens[ids[i]].bytes, tk->tokens[ids[i]].length)) return -1;
+    for (size_t i = 0; i < n; i++) {
+        TextView token = tk->tokens[ids[i]];
+        bool put_first = !i && tk->split == SPLIT_SENTENCEPIECE && token.bytes[0] == ' ';
+        if (text_add(text, err, token.bytes + put_first, token.length - put_first)) return -1;
+    }
     return text_add(text, err, "", 0); // no tokens: "", not NULL
 }
 
@@ -409,7 +380,7 @@ static uint64_t hash_number(uint64_t hash, uint64_t number)
 
 uint64_t tokenizer_hash(const Tokenizer *tk)
 {
-    uint64_t hash = hash_number(hash_number(0, tk->vocab), tk->split_digits);
+    uint64_t hash = hash_number(hash_number(0, tk->vocab), tk->split | (tk->tables->ignore_merges ? 256u : 0u));
     for (size_t i = 0; i < tk->vocab; i++) {
         hash = hash_number(hash_number(hash, tk->tokens[i].length), tk->special[i]);
         hash = hash_bytes(hash, tk->tokens[i].bytes, tk->tokens[i].length);
@@ -428,6 +399,8 @@ void tokenizer_free(Tokenizer *tk)
         mem_free(t->merges);
         mem_free(t->pairs);
         mem_free(t->whole);
+        mem_free(t->characters);
+        mem_free(t->long_ids);
         mem_free(t->special_ids);
         mem_free(t->bytes);
         mem_free(t->plain);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* tokenizer_train.c - learns the merges of a byte-level BPE from texts. The split into pieces is tokenizer.c's.
+/* tokenizer_train.c - learns the merges of a byte-level BPE from texts. The split into pieces is tokenizer_split.c's.
  *
  * Start at tokenizer_train: count the distinct pieces (words), then merge the most frequent pair again and again. A merge visits
  * only the places where its pair occurs and adjusts the counts of the neighbouring pairs there, so all merges together
@@ -67,13 +67,14 @@ static int words_add(WordTable *table, const Word *word, Err *err)
 
 static int words_add_text(WordTable *table, const Tokenizer *tk, TextView text, Err *err)
 {
-    Pieces pieces = pieces_of(tk, text.bytes, text.length);
-    Piece piece;
-    while (pieces_next(&pieces, &piece)) {
-        if (piece.special != NO_ID) continue;
-        size_t readable = (size_t)(text.bytes + text.length - piece.bytes);
-        if (words_add(table, &(Word){piece.bytes, piece.length, word_hash(piece.bytes, piece.length, readable), 1}, err)) return -1;
-    }
+    Pieces pieces = pieces_of(tk, text.bytes, text.length, true);
+    Piece list[PIECES];
+    for (size_t n; (n = pieces_next(&pieces, list, PIECES));)
+        for (const Piece *piece = list; piece < list + n; piece++) {
+            if (piece->special != NO_ID) continue;
+            uint64_t hash = word_hash(piece->bytes, piece->length, (size_t)(text.bytes + text.length - piece->bytes));
+            if (words_add(table, &(Word){piece->bytes, piece->length, hash, 1}, err)) return -1;
+        }
     return 0;
 }
 
@@ -363,7 +364,7 @@ static int make_cutter(Tokenizer *cutter, const TokenizerTraining *how, Err *err
         cutter->tokens[i] = (TextView){how->special[i], strlen(how->special[i])};
         cutter->special[i] = true;
     }
-    cutter->split_digits = how->split_digits;
+    cutter->split = how->split_digits ? SPLIT_DIGITS : SPLIT_GPT2;
     return tables_fill(cutter, "special tokens", err);
 }
 
@@ -413,7 +414,7 @@ static int finish(Tokenizer *tk, const Trainer *t, const Tokenizer *cutter, Err 
         tk->special[i] = i < cutter->vocab;
     }
     if (t->merge_count) memcpy(tk->tables->merges, t->merges, t->merge_count * sizeof *t->merges);
-    tk->split_digits = cutter->split_digits;
+    tk->split = cutter->split;
     if (!tables_fill(tk, "training", err)) return 0;
     tokenizer_free(tk);
     return -1;

@@ -5,7 +5,7 @@
 
 #include "files/jsonl.h"
 #include "files/unicode.h"
-#include "tokenizer.h"
+#include "tokenizer_build.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,7 +146,7 @@ static void splits_off_each_digit_when_the_file_says_so(void **state)
     load_golden(&plain);
     load_edited(&tk, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": ["
         "{\"type\": \"Digits\", \"individual_digits\": true}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}, \"unused\": {");
-    assert_true(tk.split_digits && !plain.split_digits);
+    assert_true(tk.split == SPLIT_DIGITS && plain.split == SPLIT_GPT2);
     assert_true(tokenizer_hash(&tk) != tokenizer_hash(&plain));
     check_table(&tk, rows, sizeof rows / sizeof rows[0]);
     tokenizer_free(&tk);
@@ -268,7 +268,7 @@ static void any_bytes_come_back_unchanged(void **state)
     TokenList ids = {0};
     load_golden(&tk[0]);
     load_edited(&tk[1], "\"added_tokens\": [", ADDED_TOKENS);
-    tk[1].split_digits = true;
+    tk[1].split = SPLIT_DIGITS;
     for (int i = 0; i < 20000; i++) {
         random_text(&text, &random);
         ids.length = back.length = 0;
@@ -434,13 +434,13 @@ static void the_hash_is_of_everything_that_decides_ids(void **state)
     static const TokenizerMerge merges[] = {{VIEW("a"), VIEW("b")}, {VIEW("b"), VIEW("a")}, {VIEW("a"), VIEW("b")}};
     TokenizerParts parts[7];
     uint64_t hashes[7];
-    for (int i = 0; i < 7; i++) parts[i] = (TokenizerParts){4, 2, tokens, special, merges, false};
+    for (int i = 0; i < 7; i++) parts[i] = (TokenizerParts){.vocab = 4, .merge_count = 2, .tokens = tokens, .special = special, .merges = merges};
     parts[1].vocab = 3, parts[1].merge_count = 1;
     parts[2].merge_count = 1;
     parts[3].merges = merges + 1; // the same two the other way round
     parts[4].tokens = swapped;
     parts[5].special = other;
-    parts[6].split_digits = true;
+    parts[6].split = SPLIT_DIGITS;
     for (int i = 0; i < 7; i++) {
         hashes[i] = built_hash(&parts[i]);
         assert_true(built_hash(&parts[i]) == hashes[i]);
