@@ -21,7 +21,7 @@ int model_check_config(const ModelConfig *c, const char *where, Err *err)
         {"vocab_size", c->vocab, 1u << 24},           {"hidden_size", c->dim, 1u << 16},
         {"num_hidden_layers", c->layers, 4096},       {"num_attention_heads", c->heads, 4096},
         {"num_key_value_heads", c->kv_heads, 4096},   {"head_dim", c->head_dim, 256},
-        {"intermediate_size", c->ff, 1u << 20},       {"max_position_embeddings", c->context, 1u << 24},
+        {"intermediate_size", c->ff, 1u << 20},       {"max_position_embeddings", c->context, 1u << 20}, // RoPE's angles: host_cos
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)

@@ -297,6 +297,18 @@ static void check_differences(LossKind loss, ScorePooling pooling, bool tied)
 }
 
 static void lm_gradients_are_slopes(void **state) { (void)state; check_differences(LOSS_LM, POOL_LAST, true); check_differences(LOSS_LM, POOL_LAST, false); }
+// RoPE's angles at the last positions are the largest numbers that host_cos and host_sin take.
+static void contexts_end_where_the_angles_of_rope_do(void **state)
+{
+    (void)state;
+    Err err = {0};
+    ModelConfig config = odd_config;
+    config.context = 1u << 20;
+    assert_ok(model_check_config(&config, "model", &err), &err);
+    config.context++;
+    assert_input_error(model_check_config(&config, "model", &err), &err, "max_position_embeddings must be 1 to 1048576, found 1048577");
+}
+
 static void score_gradients_are_slopes(void **state)
 {
     (void)state;
@@ -466,6 +478,7 @@ int main(void)
         cmocka_unit_test(tied_gradients_and_adamw_are_those_of_pytorch),
         cmocka_unit_test(untied_gradients_and_adamw_are_those_of_pytorch),
         cmocka_unit_test(bradley_terry_is_that_of_pytorch),
+        cmocka_unit_test(contexts_end_where_the_angles_of_rope_do),
         cmocka_unit_test(logistic_loss_is_that_of_pytorch),
         cmocka_unit_test(lm_gradients_are_slopes),
         cmocka_unit_test(score_gradients_are_slopes),
