@@ -48,7 +48,7 @@ APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
-.PHONY: all help demo test imdb lib install clean sanitize valgrind deps
+.PHONY: all help demo test imdb lib install clean sanitize valgrind deps exhaustive vectors
 .DEFAULT_GOAL := all
 all: raft
 
@@ -56,6 +56,8 @@ help:
 	@echo 'make            ./raft            make demo      the whole loop on a built-in corpus, about a minute'
 	@echo 'make test       all tests         make imdb      the same on the IMDB reviews (IMDB=folder or archive)'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
+	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
+	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
 	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
 
@@ -107,11 +109,19 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
-$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support.o $(BUILD)/libraft.a
-	$(CC) $(ALL_C) -o $@ $^ $(CONFIG_LIBS) -lcmocka $(LINK_$*)
-.SECONDARY: $(TEST_BIN:%=%.o) $(BUILD)/tests/support.o
+TOOLS := $(BUILD)/tests/make_vectors $(BUILD)/tests/exhaustive
+$(TEST_BIN) $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support.o $(BUILD)/libraft.a
+	$(CC) $(ALL_C) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CONFIG_LIBS) -lcmocka $(LINK_$*)
+VECTORS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/vectors*.c))
+$(BUILD)/tests/test_vectors $(BUILD)/tests/make_vectors: $(VECTORS)
+.SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(BUILD)/tests/support.o $(VECTORS)
 LINK_test_memory := -Wl,--wrap=calloc
 LINK_test_state := -Wl,--wrap=rename
+# All 2^32 floats through exp, log and sigmoid, 10^9 triples through the soft fma: some minutes.
+exhaustive: $(BUILD)/tests/exhaustive
+	$<
+vectors: $(BUILD)/tests/make_vectors
+	$<
 run-tests: $(TEST_BIN) $(BUILD)/raft
 	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
 

@@ -11,6 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 void assert_close(const float *got, const float *want, size_t n, double tolerance, const char *what)
 {
     double scale = 0, worst = -1;
@@ -144,6 +148,20 @@ void test_fill(TestRandom *random, float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) x[i] = test_integer(random, 31) == 0 ? 0.0f : test_uniform(random, -1, 1);
 }
+
+#if defined(__x86_64__) && defined(__GNUC__)
+bool has_machine_fma(void) { return __builtin_cpu_supports("fma"); }
+__attribute__((target("fma"))) float machine_fma(float a, float b, float c)
+{
+    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+}
+#elif defined(__aarch64__) && defined(__GNUC__)
+bool has_machine_fma(void) { return true; }
+float machine_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); } // one instruction of every aarch64
+#else
+bool has_machine_fma(void) { return false; }
+float machine_fma(float a, float b, float c) { return a * b + c; }
+#endif
 
 int run_raft(Text *output, const char *format, ...)
 {

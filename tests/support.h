@@ -41,6 +41,10 @@ float test_uniform(TestRandom *random, float low, float high);
 uint32_t test_integer(TestRandom *random, uint32_t n);
 void test_fill(TestRandom *random, float *x, size_t n); // in [-1,1), some exact zeros
 
+// The hardware's fused multiply-add, where there is one: what the soft one is compared with.
+bool has_machine_fma(void);
+float machine_fma(float a, float b, float c);
+
 // Runs the raft binary ($RAFT_BINARY) with these arguments as a user would; output holds stdout and stderr. Returns the exit status.
 int run_raft(Text *output, const char *format, ...);
 

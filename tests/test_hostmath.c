@@ -10,22 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define MACHINE_FMA "x86"
-__attribute__((target("fma"))) static float machine_fma(float a, float b, float c)
-{
-    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
-}
-static bool has_machine_fma(void) { return __builtin_cpu_supports("fma"); }
-#elif defined(__aarch64__) && defined(__GNUC__)
-static float machine_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); } // one instruction of every aarch64
-static bool has_machine_fma(void) { return true; }
-#else
-static float machine_fma(float a, float b, float c) { return a * b + c; }
-static bool has_machine_fma(void) { return false; }
-#endif
-
 static const double LIBRARY = LDBL_MANT_DIG > DBL_MANT_DIG ? 0 : 1.0; // ulp that the oracle itself may be off
 
 static double uniform(TestRandom *random, double low, double high) // 53 bits
