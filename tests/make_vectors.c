@@ -112,7 +112,9 @@ static void make_functions(void)
         DOUBLES(1, 64, 64, 65, 0.125, 1.96875, 0, -0.5, 2000, 0.75, 1074.5)));
     static const size_t lengths[] = {1, 15, 16, 17, 255, 257, 4097, 12289};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) add("sums", "1.3 1.5 1.6 10.5", json_pack("{s:o}", "x", drawn(20 + (unsigned)i, lengths[i], 0)));
-    add("sums", "1.5", json_pack("{s:o}", "x", FLOATS(-0.0f, -0.0f, -0.0f)));
+    add("sums", "1.3 1.5", json_pack("{s:o}", "x", FLOATS(-0.0f, -0.0f, -0.0f)));
+    add("sums", "1.3", json_pack("{s:o}", "x", FLOATS(-1, -0.0f, 0, -0.0f)));
+    add("sums", "1.3", json_pack("{s:o}", "x", FLOATS(0, -0.0f, -3)));
     write("functions");
 }
 
@@ -151,6 +153,16 @@ static void make_linear(void)
     write("linear");
 }
 
+/* Sixteen products that underflow to -0 fill the lanes; the seventeenth keeps lane 0 at -0, and the padded step turns the others to +0.
+ * The mean is then +0, and its sign decides that of dx[16], where gradient and residual are -0. */
+static void add_padded_row(void)
+{
+    float x[17], w[17], dy[17], dx[17];
+    for (size_t i = 0; i < 17; i++) x[i] = 0x1p-140f, w[i] = 1, dy[i] = i < 16 ? -0x1p-60f : -0.0f, dx[i] = -0.0f;
+    add("rmsnorm", "1.5 8.2", json_pack("{s:I,s:I,s:f,s:o,s:o,s:o,s:o,s:o}", "rows", (json_int_t)1, "dim", (json_int_t)17, "eps", 1e-5, "x", vector_hex(x, 17),
+        "w", vector_hex(w, 17), "dy", vector_hex(dy, 17), "dx", vector_hex(dx, 17), "dw", drawn(291, 17, 0)));
+}
+
 static void make_rows(void)
 {
     static const size_t sizes[][2] = {{1, 1}, {3, 12}, {2, 16}, {5, 37}, {1, 4100}};
@@ -163,12 +175,7 @@ static void make_rows(void)
         add("swiglu", "2.4 6.4 8.4", json_pack("{s:I,s:I,s:o,s:o}", "rows", (json_int_t)rows, "ff", (json_int_t)dim, "gate_up", drawn(seed + 5, 2 * rows * dim, 3),
             "dh", drawn(seed + 6, rows * dim, 0)));
     }
-    // products that underflow to -0 in a lane, before a padded step and without one
-    add("rmsnorm", "1.5 8.2", json_pack("{s:I,s:I,s:f,s:o,s:o,s:o,s:o,s:o}", "rows", (json_int_t)1, "dim", (json_int_t)17, "eps", 1e-5,
-        "x", FLOATS(0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f,
-        0x1p-140f, 0x1p-140f, 0x1p-140f, 0x1p-140f), "w", FLOATS(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        "dy", FLOATS(-0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f,
-        -0x1p-60f, -0x1p-60f, -0x1p-60f, -0x1p-60f), "dx", drawn(290, 17, 0), "dw", drawn(291, 17, 0)));
+    add_padded_row();
     json_t *rope = parse("{\"heads\":3,\"head_dim\":6,\"context\":12,\"rope_theta\":10000,\"rope_type\":\"default\",\"position\":[0,1,5,11]}");
     json_object_set_new(rope, "x", drawn(300, 4 * 18, 0));
     add("rope", "5.4 6.5", rope);
