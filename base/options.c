@@ -100,6 +100,13 @@ const OptionSpec option_table[] = {
     SIZE("stage-prompts", stage_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "b, of an iteration; 0: all"),
     SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
     FLAG("explain", explain, OPT_ALIGN | OPT_NEUTRAL, "show a prompt, its K answers, their rewards and the winner"),
+    // PPO
+    NUMBER("kl-coef", kl_coef, OPT_PPO, "0.05", 0, 1e6, "per nat", "PPO: weight of log(p/p0) subtracted from each token's reward"),
+    NUMBER("gamma", gamma, OPT_PPO, "1", 0, 1, "", "PPO: discount of later rewards, a token"),
+    NUMBER("lambda", lambda, OPT_PPO, "0.95", 0, 1, "", "PPO: how far advantages look ahead; 1: to the end of the answer"),
+    NUMBER("ratio-clip", ratio_clip, OPT_PPO, "0.2", OPTION_ABOVE_0, 1, "", "PPO: farthest that p/p_old moves from 1 and still gains"),
+    NUMBER("value-clip", value_clip, OPT_PPO, "0.2", 0, 1e6, "of reward", "PPO: farthest that a value moves and still gains; 0: no limit"),
+    NUMBER("vf-coef", vf_coef, OPT_PPO, "0.1", 0, 1e6, "", "PPO: weight of the value loss beside the policy's"),
     // reward head
     CHOICE("pooling", pooling, OPT_HEAD, "last", "last|mean", "what the head reads: the last token, or the mean over all"),
     TEXT("pairs", pairs, OPT_HEAD | OPT_NEUTRAL, NULL, "FILE", "JSON lines prompt, chosen, rejected: train on preferences instead of labels"),

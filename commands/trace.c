@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* trace.c - raft trace forward | step: intermediates, gradients and updated parameters as safetensors. */
+/* trace.c - raft trace forward | step | ppo: intermediates, gradients and updated parameters as safetensors. */
 #include "commands/commands.h"
 
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "study/trace.h"
+#include "study/trace_ppo.h"
 
 static int need_output(const CommandContext *cx, Err *err)
 {
@@ -38,10 +39,21 @@ static int run_step(CommandContext *cx, Model *model, Err *err)
     return status;
 }
 
+static int run_ppo(CommandContext *cx, Err *err)
+{
+    const Options *o = &cx->options;
+    PpoCoefficients how = ppo_coefficients(o);
+    if (cx->word_count != 1) return err_input(err, "trace ppo: unexpected \"%s\": its inputs are in --batch, it needs no checkpoint", cx->words[1]);
+    if (!o->batch_file) return err_input(err, "trace ppo: --batch BATCH.safetensors is missing (logits, values, old_logits, ... : raft help trace)");
+    return need_output(cx, err) || trace_ppo(&cx->compute, o->batch_file, &how, o->output, err) ? -1 : 0;
+}
+
 static int run(CommandContext *cx, Err *err)
 {
     const char *what = cx->word_count ? cx->words[0] : "";
-    if (strcmp(what, "forward") && strcmp(what, "step")) return err_input(err, "trace: expected \"forward\" or \"step\", found \"%s\"", what);
+    if (!strcmp(what, "ppo")) return run_ppo(cx, err);
+    if (strcmp(what, "forward") && strcmp(what, "step"))
+        return err_input(err, "trace: expected \"forward\", \"step\" or \"ppo\", found \"%s\"", what);
     if (cx->word_count != 2) return err_input(err, "trace %s: expected one checkpoint folder, found %zu", what, cx->word_count - 1);
     Model model;
     if (need_output(cx, err) || checkpoint_load(&model, cx->words[1], err)) return -1;
@@ -52,12 +64,15 @@ static int run(CommandContext *cx, Err *err)
 
 const Command command_trace = {
     .name = "trace",
-    .operands = "forward|step CKPT",
+    .operands = "forward CKPT | step CKPT | ppo",
     .summary = "every intermediate of a pass, or gradients and updates of training steps",
-    .groups = OPT_COMMON | OPT_TRACE,
+    .groups = OPT_COMMON | OPT_TRACE | OPT_PPO,
     .help = "trace forward CKPT --ids 5,7,9 -o OUT.safetensors writes embedding, layers.N.*, norm and logits [1,T,V].\n"
             "trace step CKPT --batch B.safetensors --steps 3 -o OUT.safetensors reads input_ids and labels [B,T] (unshifted, -100 = not\n"
-            "counted) and writes logits, loss, grad_norm (before clipping), grad.NAME of the first step and after.NAME of the last.",
+            "counted) and writes logits, loss, grad_norm (before clipping), grad.NAME of the first step and after.NAME of the last.\n"
+            "trace ppo --batch B.safetensors -o OUT.safetensors reads logits, old_logits, ref_logits [B,T,V], values, old_values [B,T],\n"
+            "score, length [B], actions [B,T] and writes token_reward, advantage, returns, whitened_advantage, ratio [B,T],\n"
+            "policy_loss, value_loss, grad_logits, grad_values (of policy_loss + vf-coef * value_loss).",
     .needs_compute = true,
     .run = run,
 };

@@ -38,6 +38,12 @@ int model_options(ModelConfig *c, const Options *o, size_t vocab, int64_t eos, E
     return model_check_config(c, "model options", err);
 }
 
+PpoCoefficients ppo_coefficients(const Options *o)
+{
+    return (PpoCoefficients){.kl_coef = o->kl_coef, .gamma = o->gamma, .lambda = o->lambda, .ratio_clip = o->ratio_clip,
+        .value_clip = o->value_clip, .vf_coef = o->vf_coef};
+}
+
 int parse_ids(TokenList *ids, const char *list, Err *err)
 {
     for (const char *at = list;;) {

@@ -9,11 +9,13 @@
 
 #include "base/config.h"
 #include "model.h"
+#include "ppo_loss.h"
 #include "train.h"
 
 int train_options(TrainOptions *how, const Options *options, Err *err);
 // A fresh language model's configuration from --dim, --layers ...; the end-of-text token also begins nothing (bos == eos).
 int model_options(ModelConfig *config, const Options *options, size_t vocab, int64_t eos, Err *err);
+PpoCoefficients ppo_coefficients(const Options *options);
 int parse_ids(TokenList *ids, const char *list, Err *err); // "5,7,9"
 
 #endif
