@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* loss.c - the language-model head and the score head, each loss beside its gradient.
+/* loss.c - the language-model head, the value head and the score head, each loss beside its gradient.
  *
  * Only rows that carry a loss reach a head: they are gathered first, so a prompt costs no logits. Rows pass in chunks, so
  * that [R,V] logits never exist. Knows nothing of optimisers or of where examples come from.
@@ -91,6 +91,26 @@ void lm_logprobs(const Model *model, const PackedModel *packed, const Workspace 
     }
 }
 
+void lm_values(const Model *model, const Workspace *ws, LossScratch *s, float *value, const uint32_t *row, size_t count)
+{
+    const float *w = model->parameters + model->value, *bias = w + model->config.dim;
+    assert(model->config.value_head);
+    gather_and_norm(model, ws, s, row, count);
+    for (size_t i = 0; i < count; i++) value[i] = *bias;
+    matmul_forward(s->cx, value, s->normed, w, count, 1, model->config.dim, true);
+}
+
+// Adds to the gradient of the head, and to dnormed behind the next-token head's part.
+static void values_backward(const Model *model, float *gradient, LossScratch *s, const float *dvalue, size_t count)
+{
+    const float *w = model->parameters + model->value;
+    float *dw = gradient + model->value, *dbias = dw + model->config.dim;
+    assert(model->config.value_head);
+    matmul_backward_weight(s->cx, dw, dvalue, s->normed, count, 1, model->config.dim);
+    for (size_t i = 0; i < count; i++) *dbias += dvalue[i];
+    matmul_backward_input(s->cx, s->dnormed, dvalue, w, count, 1, model->config.dim, true);
+}
+
 void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossScratch *s, const Targets *t, float *logprob)
 {
     const ModelConfig *c = &model->config;
@@ -100,10 +120,15 @@ void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossSc
         size_t rows = t->count - i < s->chunk_rows ? t->count - i : s->chunk_rows;
         float *normed = s->normed + i * c->dim, *dlogits = s->logits;
         head_forward(model, NULL, s, s->logits, i, rows);
+        if (t->weigh) {
+            s->cx->k->cross_entropy(s->logits, logprob + i, t->target + i, NULL, rows, c->vocab);
+            t->weigh(t->weigh_self, i, rows);
+        }
         s->cx->k->cross_entropy(s->logits, logprob + i, t->target + i, t->scale + i, rows, c->vocab);
         matmul_backward_weight(s->cx, gradient + model->head, dlogits, normed, rows, c->vocab, c->dim);
         matmul_backward_input(s->cx, s->dnormed + i * c->dim, dlogits, model->parameters + model->head, rows, c->vocab, c->dim, false);
     }
+    if (t->dvalue) values_backward(model, gradient, s, t->dvalue, t->count);
     norm_and_scatter_backward(model, gradient, ws, s, t->row, t->count);
 }
 

@@ -17,6 +17,10 @@ typedef struct {
     const uint32_t *row;    // [count] ascending rows of the batch
     const uint32_t *target; // [count] the token that follows
     const float *scale;     // [count] d loss / d(-logprob), for instance 1/N; unused without gradient
+    // A loss that is no weighted sum of log-probabilities (PPO's): called when those of [first, first + n) are known, sets their scale.
+    void (*weigh)(void *self, size_t first, size_t n); // NULL: scale is known beforehand
+    void *weigh_self;
+    const float *dvalue;    // [count] d loss / d value, for a model with a value head; NULL: none
 } Targets;
 
 typedef struct {
@@ -40,6 +44,9 @@ void lm_logits(const Model *model, const PackedModel *packed, const Workspace *w
 void lm_logprobs(const Model *model, const PackedModel *packed, const Workspace *ws, LossScratch *scratch, const Targets *targets, float *logprob);
 // The same, and the gradient of sum(scale * -logprob): accumulated into gradient (head, final norm), written into ws->dx.
 void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossScratch *scratch, const Targets *targets, float *logprob);
+
+// value[count] = <w, norm(x)> + bias of the given rows: the value head reads what the next-token head reads.
+void lm_values(const Model *model, const Workspace *ws, LossScratch *scratch, float *value, const uint32_t *row, size_t count);
 
 // HEAD_SCORE: score[sequences] = mean over the pooled rows of <w, norm(x)>.
 void score_forward(const Model *model, const Workspace *ws, LossScratch *scratch, float *score);

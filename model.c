@@ -81,6 +81,9 @@ static void list_tensors(Model *model)
     if (c->head == HEAD_SCORE) model->head = add_tensor(model, 1, c->dim, std, "score.weight", 0);
     else if (c->tied) model->head = model->embedding;
     else model->head = add_tensor(model, c->vocab, c->dim, std, "lm_head.weight", 0);
+    if (!c->value_head) return;
+    model->value = add_tensor(model, 1, c->dim, -1, "v_head.summary.weight", 0);
+    add_tensor(model, 0, 1, -1, "v_head.summary.bias", 0);
 }
 
 // The frequency of pair i, with the rope_scaling kinds of Hugging Face's modeling_rope_utils ("linear", "llama3").
@@ -129,7 +132,7 @@ int model_init(Model *model, const ModelConfig *config, Err *err)
     if (model_check_config(config, "model", err)) return -1;
     if (!sizes_fit(config)) return err_failed(err, "out of memory: a model of these sizes does not fit the address space");
     size_t half_table = config->context * (config->head_dim / 2);
-    model->tensors = mem_new(err, 3 + 9 * config->layers, sizeof *model->tensors);
+    model->tensors = mem_new(err, 5 + 9 * config->layers, sizeof *model->tensors);
     model->layers = model->tensors ? mem_new(err, config->layers, sizeof *model->layers) : NULL;
     if (model->layers) {
         list_tensors(model);
@@ -162,6 +165,21 @@ int model_copy(Model *copy, const Model *model, Err *err)
     return 0;
 }
 
+// A new model whose table is longer: the head's tensors come last, so that all others keep their places.
+int model_add_value_head(Model *model, Err *err)
+{
+    Model grown;
+    ModelConfig config = model->config;
+    assert(config.head == HEAD_LM);
+    if (config.value_head) return 0;
+    config.value_head = true;
+    if (model_init(&grown, &config, err)) return -1;
+    memcpy(grown.parameters, model->parameters, model->parameter_count * sizeof(float));
+    model_free(model);
+    *model = grown;
+    return 0;
+}
+
 void model_randomise(Model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->tensor_count; i++) {
@@ -174,7 +192,7 @@ void model_randomise(Model *model, uint64_t seed)
             philox_draw(words, seed, (PhiloxCounter){.c0 = (uint32_t)block, .c2 = (uint32_t)i, .c3 = philox_stream(STREAM_INIT, 0)});
             philox_normals(normals, words[0], words[1]);
             philox_normals(normals + 2, words[2], words[3]);
-            for (size_t j = 0; j < 4 && block * 4 + j < n; j++) values[block * 4 + j] = t->init_std > 0 ? normals[j] * t->init_std : 1.0f;
+            for (size_t j = 0; j < 4 && block * 4 + j < n; j++) values[block * 4 + j] = t->init_std > 0 ? normals[j] * t->init_std : t->init_std < 0 ? 0.0f : 1.0f;
         }
     }
 }

@@ -32,6 +32,7 @@ typedef struct {
     size_t rope_original_context;            // llama3
     bool tied;                       // lm_head is the embedding
     HeadKind head;
+    bool value_head;                 // HEAD_LM: one number a token besides, for PPO (TRL's v_head.summary)
     ScorePooling pooling;            // HEAD_SCORE
     int64_t bos, eos, pad;           // token ids, -1 when the model has none
 } ModelConfig;
@@ -43,7 +44,7 @@ typedef struct {
     size_t rows, cols;      // rows == 1 and dims == 1: a vector of cols
     size_t dims;            // 1 or 2, as in the file
     bool decay;             // weight decay applies (matrices)
-    float init_std;         // normal with this deviation; 0: all ones (norm weights)
+    float init_std;         // normal with this deviation; 0: all ones (norm weights); below 0: zeros (a value head)
 } Tensor;
 
 typedef struct {
@@ -58,6 +59,7 @@ typedef struct {
     float *parameters;                 // [parameter_count]
     LayerOffsets *layers;              // [config.layers]
     size_t embedding, norm, head;      // offsets: [V,D], [D], [V,D] or [1,D]; head == embedding when tied
+    size_t value;                      // offset: [1,D] and the bias behind it, the last of all; with config.value_head
     float *rope_cos, *rope_sin;        // [context, hd/2]
 } Model;
 
@@ -65,6 +67,7 @@ int model_check_config(const ModelConfig *config, const char *where, Err *err); 
 int model_init(Model *model, const ModelConfig *config, Err *err);
 void model_free(Model *model);
 int model_copy(Model *copy, const Model *model, Err *err);           // an independent copy
+int model_add_value_head(Model *model, Err *err);                    // zeros; nothing changes when there is one already
 void model_randomise(Model *model, uint64_t seed);                   // STREAM_INIT; c0 = block of 4, c2 = tensor
 const Tensor *model_find(const Model *model, const char *name);      // NULL when absent
 size_t model_flops_per_token(const ModelConfig *config, size_t keys); // forward pass: 2 a weight met, attention to `keys` keys

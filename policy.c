@@ -302,16 +302,14 @@ static int add_slot(const Policy *policy, SampleList *out, const Stage *stage, s
     return 0;
 }
 
-// Prompt and response in one row of tokens each, as training and evaluation read them.
-typedef struct { Example *examples; uint32_t *ids; size_t count; } ExampleList;
-
-static void examples_free(ExampleList *list)
+void policy_examples_free(ExampleList *list)
 {
     mem_free(list->examples);
     mem_free(list->ids);
+    *list = (ExampleList){0};
 }
 
-static int examples_init(ExampleList *list, const Sample *const *samples, size_t count, Err *err)
+int policy_examples(ExampleList *list, const Sample *const *samples, size_t count, Err *err)
 {
     size_t tokens = 0;
     for (size_t i = 0; i < count; i++) tokens += samples[i]->prompt_tokens.length + samples[i]->tokens.length;
@@ -334,9 +332,9 @@ static int evaluate_samples(float *logprob, const Model *model, const Compute *c
     Err *err)
 {
     ExampleList list;
-    int status = examples_init(&list, samples, count, err);
+    int status = policy_examples(&list, samples, count, err);
     if (!status && count) status = lm_evaluate(model, cx, list.examples, count, logprob, NULL, err);
-    examples_free(&list);
+    policy_examples_free(&list);
     return status;
 }
 
@@ -409,7 +407,7 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
     if (!status && !count) status = err_input(err, "no candidate is selected: there is nothing to fine-tune on");
     ExampleList list = {0};
     Trainer trainer = {0};
-    if (!status) status = examples_init(&list, selected, count, err);
+    if (!status) status = policy_examples(&list, selected, count, err);
     if (!status) status = trainer_init(&trainer, policy->model, policy->cx, &policy->options.train, err);
     if (!status) {
         double started = os_now_s();
@@ -418,7 +416,7 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
         policy->train_seconds = os_now_s() - started;
         trainer_free(&trainer);
     }
-    examples_free(&list);
+    policy_examples_free(&list);
     mem_free(selected);
     return status;
 }

@@ -56,6 +56,10 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
 Candidate policy_candidate(Sample *sample, size_t prompt);
 // Samples, which are moved out of the list, as candidates that the generator releases; slot i asked prompts[i].
 int policy_candidates(CandidateList *out, SampleList *samples, const size_t *prompts, Err *err);
+// Prompt and response in one row of tokens each, as training and evaluation read them.
+typedef struct { Example *examples; uint32_t *ids; size_t count; } ExampleList;
+int policy_examples(ExampleList *list, const Sample *const *samples, size_t count, Err *err); // free it after an error, too
+void policy_examples_free(ExampleList *list);
 int policy_finetune(Policy *policy, const SampleList *samples /* the selected ones are used */, size_t iteration, Err *err);
 
 #endif

@@ -39,10 +39,12 @@ static uint32_t example_target(const Example *e, size_t t)
     return t >= e->prompt ? e->ids[t] : NO_TARGET;
 }
 
+static bool counts_tokens(LossKind loss) { return loss == LOSS_LM || loss == LOSS_PPO; }
+
 // Tokens that a pass must read: positions after the last target carry no loss and are no key to one that does.
 static size_t example_rows(const Example *e, LossKind loss)
 {
-    if (loss != LOSS_LM) return e->length;
+    if (!counts_tokens(loss)) return e->length;
     for (size_t t = e->length; t-- > 1;)
         if (example_target(e, t) != NO_TARGET) return t;
     return 0;
@@ -62,7 +64,7 @@ static int check_examples(const Model *model, const Example *examples, size_t n,
         const Example *e = examples + i;
         if (example_rows(e, loss) > c->context)
             return err_input(err, "example %zu: %zu tokens, but the model's context is %zu", i, e->length, c->context);
-        if (e->length == 0 && loss != LOSS_LM) return err_input(err, "example %zu: a score needs at least one token", i);
+        if (e->length == 0 && !counts_tokens(loss)) return err_input(err, "example %zu: a score needs at least one token", i);
         for (size_t t = 0; t < e->length; t++)
             if (e->ids[t] >= c->vocab || (e->targets && e->targets[t] != NO_TARGET && e->targets[t] >= c->vocab))
                 return err_input(err, "example %zu, token %zu: id %u is outside the vocabulary of %zu", i, t, (unsigned)e->ids[t], c->vocab);
@@ -97,6 +99,9 @@ void trainer_free(Trainer *trainer)
     mem_free(trainer->target_id);
     mem_free(trainer->target_scale);
     mem_free(trainer->logprob);
+    void *ppo[] = {trainer->ppo.actions, trainer->ppo.value, trainer->ppo.dvalue, trainer->ppo.ratio, trainer->ppo.policy_loss,
+        trainer->ppo.value_loss};
+    for (size_t i = 0; i < sizeof ppo / sizeof *ppo; i++) mem_free(ppo[i]);
     *trainer = (Trainer){0};
 }
 
@@ -104,6 +109,15 @@ static void *renew(void *old, size_t n, size_t size, Err *err)
 {
     mem_free(old);
     return mem_new(err, n, size);
+}
+
+static int reserve_ppo(PpoStep *p, size_t room, Err *err)
+{
+    float **arrays[] = {&p->value, &p->dvalue, &p->ratio, &p->policy_loss, &p->value_loss};
+    if (!(p->actions = renew(p->actions, room, sizeof *p->actions, err))) return -1;
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        if (!(*arrays[i] = renew(*arrays[i], room, sizeof(float), err))) return -1;
+    return 0;
 }
 
 // Room for a step of these examples; grows only, so that the step itself allocates nothing.
@@ -134,12 +148,13 @@ static int reserve(Trainer *t, const Example *examples, size_t n, Err *err)
     t->target_scale = renew(t->target_scale, room, sizeof *t->target_scale, err);
     t->logprob = renew(t->logprob, room, sizeof *t->logprob, err);
     if (!t->lookup || !t->lookup_ids || !t->target_row || !t->target_id || !t->target_scale || !t->logprob) return -1;
+    if (t->options.loss == LOSS_PPO && reserve_ppo(&t->ppo, room, err)) return -1;
     t->step_rows = room;
     return 0;
 }
 
-// Language-model loss of the batch in ws: examples[0..count) are its sequences.
-static void lm_micro_batch(Trainer *t, const Example *examples, size_t count, size_t all_targets)
+// The counted tokens of the batch in ws: examples[0..count) are its sequences.
+static Targets batch_targets(Trainer *t, const Example *examples, size_t count, size_t all_targets)
 {
     Targets targets = {.row = t->target_row, .target = t->target_id, .scale = t->target_scale};
     for (size_t i = 0, row = 0; i < count; i++) {
@@ -152,6 +167,45 @@ static void lm_micro_batch(Trainer *t, const Example *examples, size_t count, si
             t->target_scale[targets.count++] = 1.0f / (float)all_targets;
         }
     }
+    return targets;
+}
+
+static void lm_micro_batch(Trainer *t, const Example *examples, size_t count, size_t all_targets)
+{
+    Targets targets = batch_targets(t, examples, count, all_targets);
+    lm_loss_backward(t->model, t->gradient, &t->ws, &t->scratch, &targets, t->logprob + t->targets_done);
+    t->targets_done += targets.count;
+}
+
+// The policy loss of tokens [first, first + n) of the micro-batch, once their log-probabilities are known.
+static void weigh_actions(void *self, size_t first, size_t n)
+{
+    Trainer *t = self;
+    PpoStep *p = &t->ppo;
+    size_t at = t->targets_done + first;
+    float *scale = t->target_scale + first, weight = *scale; // 1/N
+    p->clipped += ppo_policy_loss(t->cx->k, p->policy_loss + at, scale, p->ratio + at, t->logprob + at, p->actions + first, n,
+        t->options.ppo.ratio_clip, weight);
+    for (size_t i = 0; i < n; i++) scale[i] = -scale[i];
+}
+
+static void ppo_micro_batch(Trainer *t, const Example *examples, size_t count, size_t all_targets)
+{
+    PpoStep *p = &t->ppo;
+    const PpoCoefficients *how = &t->options.ppo;
+    Targets targets = batch_targets(t, examples, count, all_targets);
+    for (size_t i = 0, n = 0; i < count; i++) {
+        size_t length = examples[i].length - examples[i].prompt;
+        assert(examples[i].prompt > 0 && !examples[i].targets && n + length <= targets.count);
+        memcpy(p->actions + n, examples[i].actions, length * sizeof *p->actions);
+        n += length;
+    }
+    lm_values(t->model, &t->ws, &t->scratch, p->value, targets.row, targets.count);
+    ppo_value_loss(p->value_loss + t->targets_done, p->dvalue, p->value, p->actions, targets.count, how->value_clip,
+        (float)how->vf_coef / (float)all_targets);
+    targets.dvalue = p->dvalue;
+    targets.weigh = weigh_actions;
+    targets.weigh_self = t;
     lm_loss_backward(t->model, t->gradient, &t->ws, &t->scratch, &targets, t->logprob + t->targets_done);
     t->targets_done += targets.count;
 }
@@ -192,6 +246,26 @@ static size_t fill_micro_batch(Trainer *t, const Example *examples, size_t n)
     return taken;
 }
 
+static void micro_batch(Trainer *t, const Example *examples, size_t count, size_t all_targets)
+{
+    switch (t->options.loss) {
+    case LOSS_LM: lm_micro_batch(t, examples, count, all_targets); break;
+    case LOSS_PPO: ppo_micro_batch(t, examples, count, all_targets); break;
+    case LOSS_LOGISTIC:
+    case LOSS_PAIRS: score_micro_batch(t, examples, count, all_targets); break;
+    }
+}
+
+// Means over the step's tokens.
+static void ppo_stats(const Trainer *t, StepStats *stats, size_t all_targets)
+{
+    double n = (double)all_targets;
+    stats->policy_loss = t->cx->k->sum_array(t->ppo.policy_loss, all_targets) / n;
+    stats->value_loss = t->cx->k->sum_array(t->ppo.value_loss, all_targets) / n;
+    stats->clipped = (double)t->ppo.clipped / n;
+    stats->loss = stats->policy_loss + t->options.ppo.vf_coef * stats->value_loss;
+}
+
 /* Micro-batches continue the same sums in example order. Gradients of embedded tokens wait until all micro-batches are done
  * and are added in token order: with tied embeddings they meet the head's gradient in one tensor, after its last term. */
 int trainer_gradient(Trainer *t, const Example *examples, size_t n, StepStats *stats, Err *err)
@@ -200,18 +274,19 @@ int trainer_gradient(Trainer *t, const Example *examples, size_t n, StepStats *s
     size_t D = t->model->config.dim, all_targets = 0, rows = 0;
     assert(loss != LOSS_PAIRS || n % 2 == 0);
     if (check_examples(t->model, examples, n, loss, err) || reserve(t, examples, n, err)) return -1;
-    for (size_t i = 0; i < n; i++) all_targets += loss == LOSS_LM ? example_target_count(examples + i) : 1;
+    for (size_t i = 0; i < n; i++) all_targets += counts_tokens(loss) ? example_target_count(examples + i) : 1;
     if (loss == LOSS_PAIRS) all_targets /= 2;
     if (!all_targets) return err_input(err, "a training step has no token to learn from (%zu examples without a target)", n);
 
     mem_guard_enter();
     memset(t->gradient, 0, t->model->parameter_count * sizeof(float));
     t->targets_done = 0;
+    t->ppo.clipped = 0;
     for (size_t i = 0; i < n;) {
         size_t taken = fill_micro_batch(t, examples + i, n - i);
         if (t->ws.rows) {
             model_forward(t->model, NULL, &t->ws);
-            (loss == LOSS_LM ? lm_micro_batch : score_micro_batch)(t, examples + i, taken, all_targets);
+            micro_batch(t, examples + i, taken, all_targets);
             model_backward(t->model, t->gradient, &t->ws);
             memcpy(t->lookup + rows * D, t->ws.dx, t->ws.rows * D * sizeof(float));
             memcpy(t->lookup_ids + rows, t->ws.ids, t->ws.rows * sizeof(uint32_t));
@@ -228,6 +303,7 @@ int trainer_gradient(Trainer *t, const Example *examples, size_t n, StepStats *s
     mem_guard_leave();
     *stats = (StepStats){.loss = -t->cx->k->sum_array(t->logprob, all_targets) / (double)all_targets, .grad_norm = host_sqrt(squares),
         .lr = train_lr(&t->options, t->step), .tokens = rows, .targets = all_targets};
+    if (loss == LOSS_PPO) ppo_stats(t, stats, all_targets);
     if (!(stats->loss <= 1e30 && stats->loss >= -1e30 && stats->grad_norm <= 1e30))
         return err_failed(err, "training diverged at step %zu: loss %g, gradient norm %g", t->step, stats->loss, stats->grad_norm);
     return 0;
@@ -268,12 +344,31 @@ static int run_step(Trainer *t, const Example *examples, const uint32_t *order, 
     if (trainer_step(t, chosen, count * unit, stats, err)) return -1;
     TrainSums *sums = &t->sums;
     sums->epoch_loss += stats->loss * (double)count;
+    sums->epoch_policy_loss += stats->policy_loss * (double)count;
+    sums->epoch_value_loss += stats->value_loss * (double)count;
+    sums->epoch_clipped += stats->clipped * (double)count;
     sums->epoch_seen += count;
     sums->total.tokens += stats->tokens;
     sums->total.targets += stats->targets;
     sums->total.grad_norm = stats->grad_norm;
     sums->total.lr = stats->lr;
     return 0;
+}
+
+static void begin_epoch(TrainSums *sums)
+{
+    StepStats total = sums->total;
+    *sums = (TrainSums){.total = total};
+}
+
+static void end_epoch(TrainSums *sums)
+{
+    double seen = (double)sums->epoch_seen;
+    if (!sums->epoch_seen) return;
+    sums->total.loss = sums->epoch_loss / seen;
+    sums->total.policy_loss = sums->epoch_policy_loss / seen;
+    sums->total.value_loss = sums->epoch_value_loss / seen;
+    sums->total.clipped = sums->epoch_clipped / seen;
 }
 
 void trainer_continue(Trainer *t, size_t steps_done) { t->step = t->behind = steps_done; }
@@ -296,7 +391,7 @@ int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint
     t->begun = true;
     if (!t->behind) t->sums.total = (StepStats){0};
     for (size_t epoch = 0; !status && epoch < t->options.epochs; epoch++) {
-        if (!t->behind) t->sums.epoch_loss = 0, t->sums.epoch_seen = 0;
+        if (!t->behind) begin_epoch(&t->sums);
         philox_shuffle(order, units, seed, STREAM_SHUFFLE_TRAIN, (uint32_t)(iteration * 1024 + epoch));
         for (size_t at = 0; !status && at < units && (t->behind || t->step < t->options.steps); at += batch) {
             if (t->behind) {
@@ -309,7 +404,7 @@ int train_run(Trainer *t, const Example *examples, size_t n, uint64_t seed, uint
                 status = err->status ? -1 : err_failed(err, "stopped at step %zu", t->step);
             if (!status && keeper) status = keeper->save(keeper->self, t, err);
         }
-        if (t->sums.epoch_seen) t->sums.total.loss = t->sums.epoch_loss / (double)t->sums.epoch_seen;
+        end_epoch(&t->sums);
     }
     *total = t->sums.total;
     mem_free(order);
@@ -366,23 +461,45 @@ static size_t evaluation_fill(Evaluation *e, const Example *examples, size_t at,
     return at;
 }
 
+// The next examples that fit, forward: log-probabilities of their counted tokens in e->values. Returns the end of the range.
+static size_t evaluate_batch(Evaluation *e, Targets *targets, const Model *model, const Example *examples, size_t at, size_t n)
+{
+    size_t end = evaluation_fill(e, examples, at, n, LOSS_LM);
+    *targets = (Targets){.row = e->row, .target = e->target};
+    for (size_t i = at, row = 0; i < end; i++)
+        for (size_t j = 0, rows = example_rows(examples + i, LOSS_LM); j < rows; j++, row++)
+            if (example_target(examples + i, j + 1) != NO_TARGET) {
+                e->row[targets->count] = (uint32_t)row;
+                e->target[targets->count++] = example_target(examples + i, j + 1);
+            }
+    if (e->ws.rows) {
+        model_forward(model, NULL, &e->ws);
+        lm_logprobs(model, NULL, &e->ws, &e->scratch, targets, e->values);
+    }
+    return end;
+}
+
+int lm_evaluate_tokens(const Model *model, const Compute *cx, const Example *examples, size_t n, float *logprob, float *value, Err *err)
+{
+    Evaluation e;
+    Targets targets;
+    if (evaluation_init(&e, model, cx, examples, n, LOSS_LM, err)) return -1;
+    for (size_t at = 0, done = 0; at < n; done += targets.count) {
+        at = evaluate_batch(&e, &targets, model, examples, at, n);
+        memcpy(logprob + done, e.values, targets.count * sizeof *logprob);
+        if (value && targets.count) lm_values(model, &e.ws, &e.scratch, value + done, e.row, targets.count);
+    }
+    evaluation_free(&e);
+    return 0;
+}
+
 int lm_evaluate(const Model *model, const Compute *cx, const Example *examples, size_t n, float *logprob, size_t *token_count, Err *err)
 {
     Evaluation e;
+    Targets targets;
     if (evaluation_init(&e, model, cx, examples, n, LOSS_LM, err)) return -1;
     for (size_t at = 0, end; at < n; at = end) {
-        end = evaluation_fill(&e, examples, at, n, LOSS_LM);
-        Targets targets = {.row = e.row, .target = e.target};
-        for (size_t i = at, row = 0; i < end; i++)
-            for (size_t j = 0, rows = example_rows(examples + i, LOSS_LM); j < rows; j++, row++)
-                if (example_target(examples + i, j + 1) != NO_TARGET) {
-                    e.row[targets.count] = (uint32_t)row;
-                    e.target[targets.count++] = example_target(examples + i, j + 1);
-                }
-        if (e.ws.rows) {
-            model_forward(model, NULL, &e.ws);
-            lm_logprobs(model, NULL, &e.ws, &e.scratch, &targets, e.values);
-        }
+        end = evaluate_batch(&e, &targets, model, examples, at, n);
         for (size_t i = at, done = 0; i < end; i++) {
             size_t count = example_target_count(examples + i);
             logprob[i] = (float)cx->k->sum_array(e.values + done, count);

@@ -14,6 +14,7 @@
 #define RAFT_TRAIN_H
 
 #include "loss.h"
+#include "ppo_loss.h"
 
 enum { NO_TARGET = UINT32_MAX };
 
@@ -23,12 +24,18 @@ typedef struct {
     size_t prompt;       // language model: the loss counts tokens prompt .. length-1 (never token 0)
     const uint32_t *targets; // [length] or NULL: what token t should have been, NO_TARGET = not counted; replaces prompt
     float label;         // score head, logistic loss: 0 or 1
+    const PpoAction *actions; // PPO: [length - prompt], of the tokens after the prompt
 } Example;
 
-typedef enum { LOSS_LM, LOSS_LOGISTIC, LOSS_PAIRS } LossKind; // pairs: examples 2i (chosen) and 2i+1 (rejected), Bradley-Terry
+// pairs: examples 2i (chosen) and 2i+1 (rejected), Bradley-Terry; PPO: of a language model with a value head
+typedef enum { LOSS_LM, LOSS_LOGISTIC, LOSS_PAIRS, LOSS_PPO } LossKind;
 typedef enum { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } Schedule;
 
-typedef struct { double loss, grad_norm, lr; size_t tokens, targets; } StepStats; // loss: mean over targets (or examples, pairs)
+typedef struct {
+    double loss, grad_norm, lr;              // loss: mean over targets (or examples, pairs)
+    size_t tokens, targets;
+    double policy_loss, value_loss, clipped; // LOSS_PPO: loss = policy_loss + vf_coef * value_loss; the share that the clip cut off
+} StepStats;
 
 typedef struct Trainer Trainer;
 // Who keeps training across a kill (study/state.h). restore, before the first step, may put the trainer where an earlier process
@@ -52,13 +59,22 @@ typedef struct {
     size_t epochs;
     size_t micro_rows;      // tokens a micro-batch
     const TrainKeeper *keeper; // NULL: nobody
+    PpoCoefficients ppo;    // LOSS_PPO: clips and the weight of the value loss
 } TrainOptions;
 TrainOptions train_defaults(void);
+
+typedef struct { // LOSS_PPO; of a micro-batch or, where it says so, of the whole step
+    PpoAction *actions;
+    float *value, *dvalue;
+    float *ratio, *policy_loss, *value_loss; // [step_rows] of the step's tokens, in order
+    size_t clipped;                          // of the step
+} PpoStep;
 
 // What train_run has seen: besides parameters, m, v and the number of steps all that a later step or figure depends on.
 typedef struct {
     StepStats total;
     double epoch_loss;   // of the epoch under way: sum of loss * examples
+    double epoch_policy_loss, epoch_value_loss, epoch_clipped; // LOSS_PPO: likewise
     size_t epoch_seen;   // and examples (or pairs)
 } TrainSums;
 
@@ -79,6 +95,7 @@ struct Trainer {
     uint32_t *target_row, *target_id;
     float *target_scale, *logprob;  // [step_rows]
     size_t targets_done;
+    PpoStep ppo;
 };
 
 int trainer_init(Trainer *trainer, Model *model, const Compute *cx, const TrainOptions *options, Err *err);
@@ -99,6 +116,8 @@ int train_run(Trainer *trainer, const Example *examples, size_t n, uint64_t seed
 
 // Without gradient. logprob[i]: the sum over the counted tokens of example i at temperature 1; token_count may be NULL.
 int lm_evaluate(const Model *model, const Compute *cx, const Example *examples, size_t n, float *logprob, size_t *token_count, Err *err);
+// logprob[N], value[N] of every counted token, example after example; value may be NULL.
+int lm_evaluate_tokens(const Model *model, const Compute *cx, const Example *examples, size_t n, float *logprob, float *value, Err *err);
 int score_evaluate(const Model *model, const Compute *cx, const Example *examples, size_t n, float *score, Err *err);
 
 #endif

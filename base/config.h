@@ -59,10 +59,10 @@ typedef struct {
     double accept, kl_beta, timeout;
     // alignment
     const char *algo, *reference;
-    size_t iterations, iteration, stage_prompts, eval_prompts;
+    size_t iterations, iteration, stage_prompts, eval_prompts, eval_every;
     bool explain;
     // PPO
-    double kl_coef, gamma, lambda, ratio_clip, value_clip, vf_coef;
+    double kl_coef, kl_target, kl_gain, gamma, lambda, ratio_clip, value_clip, vf_coef;
     // reward head
     const char *pooling, *pairs;
     size_t head_tokens, prefix_least;

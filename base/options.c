@@ -99,9 +99,12 @@ const OptionSpec option_table[] = {
     SIZE("iteration", iteration, OPT_ALIGN, "0", 0, 16382, "", "which one a single step belongs to: decides its random draws"),
     SIZE("stage-prompts", stage_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "b, of an iteration; 0: all"),
     SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
+    SIZE("eval-every", eval_every, OPT_ALIGN, "1", 1, ANY, "iterations", "from one measurement to the next; the last is always measured"),
     FLAG("explain", explain, OPT_ALIGN | OPT_NEUTRAL, "show a prompt, its K answers, their rewards and the winner"),
     // PPO
     NUMBER("kl-coef", kl_coef, OPT_PPO, "0.05", 0, 1e6, "per nat", "PPO: weight of log(p/p0) subtracted from each token's reward"),
+    NUMBER("kl-target", kl_target, OPT_PPO, "0", 0, 1e6, "nats", "PPO: KL of an answer to steer kl-coef towards; 0: kl-coef is fixed"),
+    NUMBER("kl-gain", kl_gain, OPT_PPO, "0.1", 0, 5, "", "PPO: how fast it steers; an iteration changes kl-coef by at most a fifth of this"),
     NUMBER("gamma", gamma, OPT_PPO, "1", 0, 1, "", "PPO: discount of later rewards, a token"),
     NUMBER("lambda", lambda, OPT_PPO, "0.95", 0, 1, "", "PPO: how far advantages look ahead; 1: to the end of the answer"),
     NUMBER("ratio-clip", ratio_clip, OPT_PPO, "0.2", OPTION_ABOVE_0, 1, "", "PPO: farthest that p/p_old moves from 1 and still gains"),

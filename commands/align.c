@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* align.c - raft align: iterations of collect, rank, fine-tune in a run directory, with a table of what they changed. */
+/* align.c - raft align: iterations of RAFT, or of PPO, in a run directory, with a table of what they changed. */
 #include "commands/commands.h"
 #include "commands/learning.h"
 #include "commands/policies.h"
@@ -18,6 +18,7 @@ typedef struct {
     Documents documents;
     EvaluateOptions evaluate;
     Alignment alignment;
+    PpoOptions ppo;
     Run run;
     RunState state;
     const Options *options;
@@ -98,7 +99,6 @@ static int check_options(const CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
     if (cx->word_count != 1) return err_input(err, "align: expected one checkpoint folder, found %zu", cx->word_count);
-    if (o->algo && !strcmp(o->algo, "ppo")) return err_input(err, "align: --algo ppo is not built yet; --algo raft is");
     if (!o->prompts) return err_input(err, "align: --prompts FILE.jsonl is missing");
     if (!o->reward.count)
         return err_input(err, "align: --reward SPEC is missing (head:DIR, lexicon:FILE, length:N or command:PROGRAM)");
@@ -112,8 +112,9 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
     PolicySetup *s = &a->setup;
-    if (setup_model(s, cx->words[0], err) || setup_prompts(s, o, err) || setup_reference(s, o, true, err) ||
-        setup_policy(s, o, &cx->compute, err)) return -1;
+    if (setup_model(s, cx->words[0], err) || setup_prompts(s, o, err) || setup_reference(s, o, true, err)) return -1;
+    if (wants_ppo(o) && model_add_value_head(&s->model, err)) return -1;
+    if (setup_policy(s, o, &cx->compute, err)) return -1;
     if (setup_rewards(&a->rewards, o, &cx->compute, err)) return -1;
     const ModelConfig *c = &s->model.config;
     if (o->test_corpus && (read_texts(&a->corpus, o->test_corpus, o, err) ||
@@ -123,11 +124,14 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
         .rewards = &a->rewards, .reference = s->reference, .held_out = a->documents.examples, .held_out_count = a->documents.count,
         .sample = sample_options(o, c), .seed = o->seed};
     a->evaluate.sample.samples = 1;
+    a->ppo = ppo_options(o);
     a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples,
         .rank = rank_options(o), .seed = o->seed},
-        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .iterations = o->iterations,
-        .state = &a->state, .quiet = o->quiet, .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
+        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .evaluate_every = o->eval_every,
+        .iterations = o->iterations, .ppo = wants_ppo(o) ? &a->ppo : NULL, .state = &a->state, .quiet = o->quiet,
+        .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
     a->options = o;
+    if (wants_ppo(o) && ppo_check(&s->policy.options, &a->alignment.raft.rank, err)) return -1;
     return (a->lines = json_array()) ? 0 : err_failed(err, "out of memory");
 }
 
@@ -176,14 +180,16 @@ static int run(CommandContext *cx, Err *err)
 const Command command_align = {
     .name = "align",
     .operands = "CKPT",
-    .summary = "RAFT: collect, rank, fine-tune, again and again, in a run directory",
-    .groups = OPT_COMMON | OPT_RUN | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
+    .summary = "RAFT (or PPO): collect, rank, fine-tune, again and again, in a run directory",
+    .groups = OPT_COMMON | OPT_RUN | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_PPO | OPT_CORPUS,
     .defaults = STAGE_TRAIN_DEFAULTS " eval-prompts=64",
     .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl\n"
             "(a line an iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table\n"
             "measures answers to the first --eval-prompts prompts, drawn from a random stream of their own; with 0, each stage's\n"
             "candidates. --gold SPEC is measured and never optimised; --test-corpus adds the perplexity of human text; --explain\n"
-            "shows answers and what was kept of them.",
+            "shows answers and what was kept of them.\n"
+            "--algo ppo: proximal policy optimisation instead, on the same prompts and reward. Every answer is learned from, in steps of\n"
+            "--batch answers, --epochs times; the rate's schedule goes over the whole run. The checkpoint then holds the value head, too.",
     .needs_compute = true,
     .run = run,
 };

@@ -342,14 +342,16 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
     Policy policy = {0};
     if (stage_begin(e, &o, "align", err) || prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
     PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
+    PpoOptions ppo = ppo_options(&o);
+    if (wants_ppo(&o) && model_add_value_head(&e->model, err)) return -1;
     if (train_options(&how.train, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
     EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
         .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
         .sample = sample_options(&o, &e->model.config), .seed = o.seed};
     evaluate.sample.samples = 1;
     Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o.stage_prompts, .samples = o.samples, .rank = rank_options(&o), .seed = o.seed},
-        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .iterations = o.iterations, .state = &e->state, .quiet = o.quiet,
-        .keep_answers = true, .listener = listener};
+        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .evaluate_every = o.eval_every, .iterations = o.iterations,
+        .ppo = wants_ppo(&o) ? &ppo : NULL, .state = &e->state, .quiet = o.quiet, .keep_answers = true, .listener = listener};
     int status = alignment_run(&alignment, &e->run, err);
     policy_free(&policy);
     return status ? -1 : run_record_hash(&e->run, "checkpoint_hash", checkpoint_hash(&e->model), err);

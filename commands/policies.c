@@ -80,6 +80,13 @@ RankOptions rank_options(const Options *o)
         .kl_beta = o->kl_beta};
 }
 
+bool wants_ppo(const Options *o) { return o->algo && !strcmp(o->algo, "ppo"); }
+
+PpoOptions ppo_options(const Options *o)
+{
+    return (PpoOptions){.loss = ppo_coefficients(o), .kl_target = o->kl_target, .kl_gain = o->kl_gain, .iterations = o->iterations};
+}
+
 int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)
 {
     PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items,

@@ -12,6 +12,7 @@
 
 #include "base/config.h"
 #include "policy.h"
+#include "ppo.h"
 #include "reward.h"
 #include "study/progress.h"
 #include "study/run.h"
@@ -41,6 +42,8 @@ void setup_free(PolicySetup *setup);
 
 SampleOptions sample_options(const Options *options, const ModelConfig *config);
 RankOptions rank_options(const Options *options);
+bool wants_ppo(const Options *options); // --algo ppo
+PpoOptions ppo_options(const Options *options);
 int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
 // The hashes of what --reward, --gold and --expert read, under their names; a program's text is not looked at.
 int record_sources(Run *run, const Options *options, Err *err);

@@ -36,6 +36,8 @@ static int read_head_kind(ModelConfig *c, const json_t *object, const char *wher
     if (json_get_text_or(object, "raft_pooling", "last", &pooling, where, err)) return -1;
     if (strcmp(pooling, "last") && strcmp(pooling, "mean")) return err_input(err, "%s: raft_pooling \"%s\" is neither \"last\" nor \"mean\"", where, pooling);
     c->pooling = strcmp(pooling, "mean") ? POOL_LAST : POOL_MEAN;
+    if (json_get_bool_or(object, "raft_value_head", false, &c->value_head, where, err)) return -1;
+    if (c->value_head && c->head != HEAD_LM) return err_input(err, "%s: raft_value_head is true: only a language model has one", where);
     const json_t *labels = json_object_get(object, "id2label");
     if (c->head == HEAD_SCORE && labels && json_object_size(labels) != 1)
         return err_input(err, "%s: a reward head has one label, id2label has %zu", where, json_object_size(labels));
@@ -153,6 +155,7 @@ static json_t *config_object(const ModelConfig *c)
     json_object_set_new(o, "eos_token_id", id_or_null(c->eos));
     json_object_set_new(o, "pad_token_id", id_or_null(c->pad));
     json_object_set_new(o, "dtype", json_string("float32"));
+    if (c->value_head) json_object_set_new(o, "raft_value_head", json_true());
     if (c->head == HEAD_SCORE) {
         json_object_set_new(o, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
         json_object_set_new(o, "label2id", json_pack("{s:i}", "LABEL_0", 0));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* alignment.c - what surrounds raft.c in a run: measuring, writing down, saving. Start reading at alignment_run.
+/* alignment.c - what surrounds raft.c, or ppo.c, in a run: measuring, writing down, saving. Start reading at alignment_run.
  *
  * Knows nothing of options or printing, and makes no decision that the algorithm makes.
  */
@@ -49,10 +49,19 @@ static json_t *stage_json(const Alignment *a)
     return NULL;
 }
 
-static json_t *train_json(const StepStats *s)
+static json_t *train_json(const Alignment *a)
 {
-    return json_pack("{s:o,s:o,s:I,s:I}", "loss", json_float(s->loss), "grad_norm", json_float(s->grad_norm), "tokens",
+    const StepStats *s = &a->policy->last;
+    json_t *train = json_pack("{s:o,s:o,s:I,s:I}", "loss", json_float(s->loss), "grad_norm", json_float(s->grad_norm), "tokens",
         (json_int_t)s->tokens, "targets", (json_int_t)s->targets);
+    if (!a->ppo) return train;
+    int bad = json_object_set_new(train, "policy_loss", json_float(s->policy_loss));
+    bad |= json_object_set_new(train, "value_loss", json_float(s->value_loss));
+    bad |= json_object_set_new(train, "clipped", json_float(s->clipped));
+    bad |= json_object_set_new(train, "kl_coef", json_float(a->ppo_state.last_kl_coef));
+    if (!bad) return train;
+    json_decref(train);
+    return NULL;
 }
 
 // The model after `iteration` iterations, and the iteration that led there when there was one.
@@ -61,7 +70,7 @@ static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, b
     json_t *line = json_pack("{s:I}", "iteration", (json_int_t)iteration);
     int status = evaluation_add_json(line, e, err);
     if (!status && after_training && (json_object_set_new(line, "stage", stage_json(a)) ||
-        json_object_set_new(line, "train", train_json(&a->policy->last))))
+        json_object_set_new(line, "train", train_json(a))))
         status = err_failed(err, "out of memory, or a loss that is no number, in iteration %zu", iteration - 1);
     if (!status) status = run_metrics(a->run, json_incref(line), err);
     if (!status && a->listener.measured) status = a->listener.measured(a->listener.self, iteration, e, tokens_per_s, line, err);
@@ -83,7 +92,8 @@ static int write_answers(const Alignment *a, size_t iteration, const SampleList 
 static int measure_model(Alignment *a, size_t iteration, Err *err)
 {
     Evaluation e;
-    if (!a->evaluate->prompts) return 0;
+    size_t every = a->evaluate_every ? a->evaluate_every : 1;
+    if (!a->evaluate->prompts || (iteration % every && iteration != a->iterations)) return 0;
     a->evaluate->progress = sample_progress;
     a->evaluate->progress_self = a;
     progress_start(&a->bar, "evaluate", "answer", 0, a->quiet);
@@ -236,7 +246,7 @@ static int read_candidates(Alignment *a, CandidateList *out, size_t iteration, E
     return status;
 }
 
-// What is left of an iteration whose candidates were ranked: raft_iteration's last step.
+// What is left of an iteration whose candidates were ranked: raft_iteration's last step, or ppo_iteration's.
 static int finish_iteration(Alignment *a, Err *err)
 {
     CandidateList candidates = {0};
@@ -244,7 +254,7 @@ static int finish_iteration(Alignment *a, Err *err)
         candidates_record(&candidates, err) ? -1 : 0;
     if (!status) {
         progress_start(&a->bar, "fine-tune", "step", 0, a->quiet);
-        status = raft_finetune(&a->raft, &candidates, a->iteration, err);
+        status = a->ppo ? ppo_learn(&a->ppo_state, &candidates, a->iteration, err) : raft_finetune(&a->raft, &candidates, a->iteration, err);
     }
     if (!status) status = after_step(a, "finetuned", a->iteration, &candidates, err);
     raft_release(&a->raft, &candidates);
@@ -260,6 +270,17 @@ static int next(Alignment *a, size_t iteration, size_t phase, Err *err)
     return state_save(a->state, err);
 }
 
+// PPO's AdamW and KL coefficient go on from iteration to iteration.
+static void keep_ppo(Alignment *a)
+{
+    Ppo *ppo = &a->ppo_state;
+    StepStats *last = &a->policy->last;
+    const KeptValue values[] = {{"ppo_steps", &ppo->trainer.step, NULL}, {"kl_coef", NULL, &ppo->kl_coef}, {"last_kl_coef", NULL, &ppo->last_kl_coef},
+        {"policy_loss", NULL, &last->policy_loss}, {"value_loss", NULL, &last->value_loss}, {"clipped", NULL, &last->clipped}};
+    a->state->trainer = &ppo->trainer;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(a->state, values[i]);
+}
+
 static int restore(Alignment *a, Err *err)
 {
     RunState *state = a->state;
@@ -272,6 +293,7 @@ static int restore(Alignment *a, Err *err)
         {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
         {"train_targets", &last->targets, NULL}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(state, values[i]);
+    if (a->ppo) keep_ppo(a);
     if (!state->found) return 0;
     if (state_restore(state, err)) return -1;
     if (!a->quiet) fprintf(stderr, "%-10s goes on in iteration %zu of %s\n", state->stage, a->iteration, a->run->folder);
@@ -284,7 +306,8 @@ static int iterate(Alignment *a, Err *err)
 {
     size_t t = a->iteration;
     progress_start(&a->bar, "collect", "answer", 0, a->quiet);
-    if (a->phase == FINETUNE ? finish_iteration(a, err) : raft_iteration(&a->raft, t, err)) return err_prefix(err, "iteration %zu", t);
+    int status = a->phase == FINETUNE ? finish_iteration(a, err) : a->ppo ? ppo_iteration(&a->ppo_state, t, err) : raft_iteration(&a->raft, t, err);
+    if (status) return err_prefix(err, "iteration %zu", t);
     return next(a, t + 1, MEASURE, err);
 }
 
@@ -295,17 +318,21 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->policy->sample_progress = sample_progress;
     a->policy->train_progress = train_progress;
     a->policy->progress_self = a;
-    a->policy->options.train.keeper = &a->state->keeper;
+    a->policy->options.train.keeper = a->ppo ? NULL : &a->state->keeper; // PPO's short trainings are done again from their start
     raft->generator = policy_generator(a->policy);
     raft->reward = reward_source(a->rewards);
     raft->observer = after_step;
     raft->observer_self = a;
-    int status = restore(a, err);
+    a->ppo_state = (Ppo){.stage = *raft, .policy = a->policy};
+    int status = a->ppo ? ppo_init(&a->ppo_state, a->ppo, err) : 0;
+    if (!status) status = restore(a, err);
     while (!status && (a->iteration < a->iterations || a->phase == MEASURE)) {
         if (a->phase != MEASURE) status = iterate(a, err);
         else status = measure_model(a, a->iteration, err) || next(a, a->iteration, COLLECT, err) ? -1 : 0;
     }
     mem_free(a->scores);
     a->state->scores = NULL;
+    a->state->trainer = NULL;
+    ppo_free(&a->ppo_state);
     return status;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* alignment.h - RAFT in a run directory: after each iteration its candidates, a line of metrics and the checkpoint.
+/* alignment.h - RAFT or PPO in a run directory: after each iteration its candidates, a line of metrics and the checkpoint.
  *
  *     Alignment a = {.raft = {.prompts = prompts.count, .samples = 8, .seed = 1}, .policy = &policy, .rewards = &rewards,
  *                    .evaluate = &how, .iterations = 5, .state = &state};
@@ -14,6 +14,7 @@
 #define RAFT_STUDY_ALIGNMENT_H
 
 #include "policy.h"
+#include "ppo.h"
 #include "study/evaluate.h"
 #include "study/progress.h"
 #include "study/run.h"
@@ -33,6 +34,8 @@ typedef struct {
     RewardSet *rewards;
     EvaluateOptions *evaluate;
     size_t iterations;
+    size_t evaluate_every;  // iterations from one evaluation to the next, the last is always evaluated; 0: 1
+    const PpoOptions *ppo;  // NULL: RAFT. Else PPO: the policy's model has a value head, raft.rank is unused
     RunState *state;        // opened, of this stage
     bool quiet;             // no progress on standard error
     bool keep_answers;      // samples_before.jsonl and samples_after.jsonl: the evaluation's answers, first and last
@@ -45,6 +48,7 @@ typedef struct {
     Run *run;
     Progress bar;
     Measure all, kept, kl;  // raw reward of the candidates and of the selected ones; log ratio of the candidates
+    Ppo ppo_state;
     Evaluation stage;       // of the candidates, without evaluation prompts
 } Alignment;
 

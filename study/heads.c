@@ -15,6 +15,7 @@ int head_model_from(Model *head, const Model *lm, size_t layers, ScorePooling po
     if (layers > config.layers)
         return err_input(err, "--layers %zu: the language model has %zu only", layers, config.layers);
     config.head = HEAD_SCORE;
+    config.value_head = false;
     config.pooling = pooling;
     if (layers) config.layers = layers;
     if (context && context < config.context) config.context = context;

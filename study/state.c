@@ -86,11 +86,12 @@ static int state_write(RunState *s, const Trainer *trainer, Err *err)
     Arrays arrays = {0};
     Text text = {0};
     const Model *model = s->model;
+    const Trainer *adam = trainer ? trainer : s->finished ? NULL : s->trainer;
     safetensors_close(&s->file); // where a mapped file cannot be replaced
     s->found = false;
     if (model && !s->finished) add_array(&arrays, "parameters", model->parameters, model->parameter_count);
-    if (trainer) add_array(&arrays, "m", trainer->m, model->parameter_count);
-    if (trainer) add_array(&arrays, "v", trainer->v, model->parameter_count);
+    if (adam) add_array(&arrays, "m", adam->m, model->parameter_count);
+    if (adam) add_array(&arrays, "v", adam->v, model->parameter_count);
     if (s->scores && !s->finished) add_array(&arrays, "scores", s->scores, s->score_count);
     json_t *record = record_of(s, trainer, err);
     int status = record ? json_write(&text, record, err) : -1;
@@ -154,8 +155,10 @@ static int read_array(RunState *s, const char *name, float *out /* [n] */, size_
 
 int state_restore(RunState *s, Err *err)
 {
+    Trainer *t = s->trainer;
     if (!s->found) return 0;
     if (get_values(json_object_get(s->record, "values"), s->kept, s->kept_count, s->path, err)) return -1;
+    if (t && (read_array(s, "m", t->m, t->model->parameter_count, err) || read_array(s, "v", t->v, t->model->parameter_count, err))) return -1;
     return s->model ? read_array(s, "parameters", s->model->parameters, s->model->parameter_count, err) : 0;
 }
 

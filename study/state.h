@@ -33,6 +33,7 @@ typedef struct {
     bool finished, found;   // found: the file holds a stage under way, whose values and arrays can be restored
     TrainKeeper keeper;     // for TrainOptions
     Model *model;           // its parameters are part of the state; NULL: set by the first training
+    Trainer *trainer;       // one that goes on from training to training: its m and v are kept between them, too; NULL: none
     const float *scores;    // [score_count] floats that the stage keeps besides; NULL: none
     size_t score_count;
     KeptValue kept[KEPT_MOST];
@@ -44,9 +45,9 @@ typedef struct {
 int state_open(RunState *state, Run *run, const char *stage, size_t every, Err *err);
 // Values that are saved with the state and put back by state_restore, or by the first training when that comes first.
 void state_keep(RunState *state, KeptValue value);
-int state_restore(RunState *state, Err *err);  // kept values, and parameters of `model`; only when found
+int state_restore(RunState *state, Err *err);  // kept values, parameters of `model`, m and v of `trainer`; only when found
 int state_scores(RunState *state, float *scores, size_t n, Err *err);
-int state_save(RunState *state, Err *err);     // between trainings: without m and v
+int state_save(RunState *state, Err *err);     // between trainings: m and v of `trainer` only
 int state_finish(RunState *state, Err *err);
 void state_close(RunState *state);             // safe on a zeroed state
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs profiles/contract with every instruction set this machine has, 1 to 3 threads, and -O0, and compares the bits of all that
+# Runs profiles/contract, and PPO on its model, with every instruction set this machine has, 1 to 3 threads, and -O0, and compares the bits of all that
 # must not differ: weights, candidates, metrics. Prints a table of variants with one hash for all, or fails.
 #   CC=gcc sh tests/same_bits.sh
 set -u
@@ -13,7 +13,11 @@ reference=
 variant() {
     rm -rf "$tmp/run"
     if ! "$2" demo --profile contract -o "$tmp/run" --quiet > /dev/null 2> "$tmp/log"; then cat "$tmp/log" >&2; exit 1; fi
-    hash=$(cd "$tmp/run" && cat tokenizer.json lm/[cmt]* proxy/[cmt]* gold/[cmt]* heads.json checkpoint/[cmt]* iter_*/candidates.jsonl samples_*.jsonl metrics.jsonl | cksum)
+    rm -rf "$tmp/ppo"
+    if ! "$2" align "$tmp/run/lm" --algo ppo --prompts data/example-prompts.jsonl --reward "head:$tmp/run/proxy" --samples 3 --max-new 12 --iterations 3 \
+        --batch 8 --lr 1e-3 --kl-target 2 --eval-prompts 4 -o "$tmp/ppo" --quiet > /dev/null 2> "$tmp/log"; then cat "$tmp/log" >&2; exit 1; fi
+    hash=$(cd "$tmp/run" && cat tokenizer.json lm/[cmt]* proxy/[cmt]* gold/[cmt]* heads.json checkpoint/[cmt]* iter_*/candidates.jsonl samples_*.jsonl metrics.jsonl \
+        ../ppo/checkpoint/[cmt]* ../ppo/iter_*/candidates.jsonl | cksum)
     printf '%-34s %s\n' "$1" "$hash"
     [ -n "$reference" ] || reference=$hash
     [ "$hash" = "$reference" ] || { echo "the bits of \"$1\" differ" >&2; exit 1; }

@@ -498,7 +498,7 @@ static void wrong_requests_exit_with_2(void **state)
         {"empty.jsonl", "collect @/start --prompts @/empty.jsonl -o @/x.jsonl"},
         {"nowhere", "collect @/nowhere --prompts @/prompts.jsonl -o @/x.jsonl"},
         {"--prompts", "collect @/start -o @/x.jsonl"},
-        {"not built yet", "align @/start --prompts @/prompts.jsonl --reward length:3 --algo ppo -o @/ppo"},
+        {"--temperature 1", "align @/start --prompts @/prompts.jsonl --reward length:3 --algo ppo --temperature 2 -o @/ppo"},
         {"--temperature", "align @/start --prompts @/prompts.jsonl --reward length:3 --temperature 0 -o @/x"},
         {"--reward", "align @/start --prompts @/prompts.jsonl -o @/x"},
         {"outside the model's vocabulary", "finetune @/start --data @/foreign.jsonl -o @/x"},
