@@ -61,6 +61,9 @@ typedef struct {
     const char *algo, *reference;
     size_t iterations, iteration, stage_prompts, eval_prompts, eval_every;
     bool explain;
+    // measuring and comparing
+    size_t best_of, seeds;
+    TextList arm;
     // PPO
     double kl_coef, kl_target, kl_gain, gamma, lambda, ratio_clip, value_clip, vf_coef;
     // reward head
@@ -78,7 +81,8 @@ enum {
     OPT_COMMON = 1 << 0, OPT_RUN = 1 << 1, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5, OPT_RANK = 1 << 6,
     OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
     OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
-    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_ALL = (1 << 20) - 1,
+    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_EVAL = 1 << 17, OPT_PLAN = 1 << 18,
+    OPT_ALL = (1 << 20) - 1,
     // What an option is to a run's record; beside the groups in the table.
     OPT_ONCE = 1 << 29,   // concerns one invocation or machine: not recorded
     OPT_NEUTRAL = 1 << 30 // never changes a result (inputs are recorded by hash, wherever they lie)

@@ -101,6 +101,10 @@ const OptionSpec option_table[] = {
     SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
     SIZE("eval-every", eval_every, OPT_ALIGN, "1", 1, ANY, "iterations", "from one measurement to the next; the last is always measured"),
     FLAG("explain", explain, OPT_ALIGN | OPT_NEUTRAL, "show a prompt, its K answers, their rewards and the winner"),
+    // measuring and comparing
+    SIZE("best-of", best_of, OPT_EVAL, "0", 0, 1048576, "answers", "best-of-K: of so many answers to a prompt the one with the highest reward counts; 0: all"),
+    LIST("arm", arm, OPT_PLAN | OPT_NEUTRAL, "[NAME:]KIND [KEY=VALUE]", "base, best-of, sft, raft or ppo, with settings of its own; repeat for more"),
+    SIZE("seeds", seeds, OPT_PLAN | OPT_NEUTRAL, "3", 1, 64, "seeds", "of each arm: --seed, the next one, ..."),
     // PPO
     NUMBER("kl-coef", kl_coef, OPT_PPO, "0.05", 0, 1e6, "per nat", "PPO: weight of log(p/p0) subtracted from each token's reward"),
     NUMBER("kl-target", kl_target, OPT_PPO, "0", 0, 1e6, "nats", "PPO: KL of an answer to steer kl-coef towards; 0: kl-coef is fixed"),

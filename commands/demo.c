@@ -94,7 +94,7 @@ static int run(CommandContext *cx, Err *err)
     Audience audience = {.options = &cx->options, .lines = json_array()};
     double started = os_now_s();
     if (cx->word_count) return err_input(err, "demo: unexpected \"%s\"; everything is named by options", cx->words[0]);
-    int status = experiment_open(&e, cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err);
+    int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
     else if (!status) status = experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
         experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write(cx->options.output, err) ||

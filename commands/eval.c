@@ -42,6 +42,8 @@ static int prepare(Evaluating *e, const CommandContext *cx, Err *err)
     e->how.rewards = &e->rewards;
     e->how.reference = e->setup.reference;
     e->how.sample = sample_options(o, &e->setup.model.config);
+    e->how.best_of = o->best_of > 0;
+    if (o->best_of) e->how.sample.samples = o->best_of;
     e->how.seed = o->seed;
     e->how.progress = setup_sample_progress;
     e->how.progress_self = &e->setup;
@@ -93,6 +95,9 @@ static int run(CommandContext *cx, Err *err)
         return err_input(err, "eval: give --prompts FILE.jsonl (answers are measured), --corpus PATH (perplexity), or both");
     if ((o->reward.count || o->gold || o->reference) && !o->prompts)
         return err_input(err, "eval: --reward, --gold and --reference measure answers: --prompts FILE.jsonl is missing");
+    if (o->best_of && !o->reward.count) return err_input(err, "eval: --best-of %zu: by which reward? --reward SPEC is missing", o->best_of);
+    if (o->best_of && settings_given(cx->settings, "samples"))
+        return err_input(err, "eval: --best-of %zu says how many answers are drawn: --samples has no place beside it", o->best_of);
     int status = prepare(&e, cx, err) || measure(&e, cx, err) || report(&e, o, err);
     documents_free(&e.documents);
     corpus_free(&e.corpus);
@@ -105,12 +110,12 @@ const Command command_eval = {
     .name = "eval",
     .operands = "CKPT",
     .summary = "reward, positive rate, perplexity, diversity and KL, with 95 % intervals",
-    .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_CORPUS,
+    .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_EVAL | OPT_CORPUS,
     .defaults = "samples=1",
     .help = "eval CKPT --prompts P.jsonl [--reward SPEC --gold SPEC --reference CKPT --corpus HELDOUT] answers the prompts\n"
             "and measures the answers; --corpus adds the perplexity of human text. Answers are drawn from a random stream of their\n"
             "own: checkpoints that are compared with the same --seed meet the same random numbers. --temperature 0 measures the\n"
-            "greedy answers.",
+            "greedy answers. --best-of K draws K answers to a prompt and measures the one with the highest reward.",
     .needs_compute = true,
     .run = run,
 };

@@ -42,10 +42,10 @@ static int record_model(Experiment *e, const char *name, const char *folder, con
     return run_mark_checkpoint(&e->run, folder, hash, err);
 }
 
-int experiment_open(Experiment *e, const Settings *settings, const Options *options, const Compute *cx, Err *err)
+int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
 {
     *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
-    return run_open(&e->run, options->output, "demo", settings, options, cx, err);
+    return run_open(&e->run, options->output, command, settings, options, cx, err);
 }
 
 // ---- texts ------------------------------------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ static int cut_prompts(PromptList *list, const Experiment *e, const Corpus *corp
     return list->count ? 0 : err_input(err, "no review is longer than --prompt-tokens %zu", tokens);
 }
 
-static int prepare_alignment(Experiment *e, const Options *o, Err *err)
+int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
 {
     Indices asked, texts;
     Options evaluate;
@@ -340,7 +340,7 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 {
     Options o;
     Policy policy = {0};
-    if (stage_begin(e, &o, "align", err) || prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
+    if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
     PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
     PpoOptions ppo = ppo_options(&o);
     if (wants_ppo(&o) && model_add_value_head(&e->model, err)) return -1;

@@ -2,7 +2,7 @@
 /* experiment.h - the whole story in one run directory: texts, tokenizer, language model, two reward heads, RAFT.
  *
  *     Experiment e;
- *     int status = experiment_open(&e, cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err) ||
+ *     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err) ||
  *         experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) || ...;
  *     experiment_close(&e);
  *
@@ -40,11 +40,13 @@ typedef struct {
     RewardSet rewards;
 } Experiment;
 
-int experiment_open(Experiment *e, const Settings *settings, const Options *options, const Compute *cx, Err *err);
+int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
 int experiment_read_texts(Experiment *e, Err *err);      // --corpus: a .grammar file, or a folder with train/ and test/
 int experiment_train_tokenizer(Experiment *e, Err *err); // RUN/tokenizer.json
 int experiment_pretrain(Experiment *e, Err *err);        // RUN/lm
 int experiment_train_heads(Experiment *e, Err *err);     // RUN/proxy, RUN/gold, RUN/heads.json
+// Prompts, evaluation prompts, held-out texts, rewards, p0: what any way to align needs; of the options of its stage.
+int experiment_prepare_alignment(Experiment *e, const Options *options, Err *err);
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err); // RUN/checkpoint, iter_*, samples_before/after.jsonl
 void experiment_close(Experiment *e);
 

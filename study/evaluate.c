@@ -5,7 +5,9 @@
  */
 #include "study/evaluate.h"
 
+#include <assert.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "files/jsonl.h"
@@ -182,15 +184,16 @@ int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Com
 
 // ---- for files and for people --------------------------------------------------------------------------------------------------
 
-static const struct { const char *name; size_t offset; } measures[] = {
-    {"reward", offsetof(Evaluation, reward)},           {"gold", offsetof(Evaluation, gold)},
-    {"gold_probability", offsetof(Evaluation, gold_probability)},
-    {"positive_rate", offsetof(Evaluation, positive_rate)}, {"perplexity", offsetof(Evaluation, perplexity)},
-    {"sample_perplexity", offsetof(Evaluation, sample_perplexity)},
-    {"distinct_1", offsetof(Evaluation, distinct_1)},   {"distinct_2", offsetof(Evaluation, distinct_2)},
-    {"unique_1", offsetof(Evaluation, unique_1)},       {"unique_2", offsetof(Evaluation, unique_2)},
-    {"msttr", offsetof(Evaluation, msttr)},             {"kl", offsetof(Evaluation, kl)},
-    {"kl_per_token", offsetof(Evaluation, kl_per_token)}, {"length", offsetof(Evaluation, length)},
+// share: a number from 0 to 1
+static const struct { const char *name; size_t offset; bool share; } measures[] = {
+    {"reward", offsetof(Evaluation, reward), false},            {"gold", offsetof(Evaluation, gold), false},
+    {"gold_probability", offsetof(Evaluation, gold_probability), true},
+    {"positive_rate", offsetof(Evaluation, positive_rate), true}, {"perplexity", offsetof(Evaluation, perplexity), false},
+    {"sample_perplexity", offsetof(Evaluation, sample_perplexity), false},
+    {"distinct_1", offsetof(Evaluation, distinct_1), true},     {"distinct_2", offsetof(Evaluation, distinct_2), true},
+    {"unique_1", offsetof(Evaluation, unique_1), true},         {"unique_2", offsetof(Evaluation, unique_2), true},
+    {"msttr", offsetof(Evaluation, msttr), true},               {"kl", offsetof(Evaluation, kl), false},
+    {"kl_per_token", offsetof(Evaluation, kl_per_token), false}, {"length", offsetof(Evaluation, length), false},
 };
 
 static json_t *measure_json(const Measure *m)
@@ -223,13 +226,48 @@ json_t *evaluation_json(const Evaluation *evaluation, Err *err)
     return NULL;
 }
 
-typedef struct { const char *heading; int decimals; double factor; size_t offset; } Column;
+static int read_measure(Measure *m, const json_t *object, const char *name, const char *where, Err *err)
+{
+    const json_t *value = json_object_get(object, name);
+    if (!value) return 0;
+    if (!json_is_object(value)) return err_input(err, "%s: key \"%s\": expected an object with mean, lo and hi", where, name);
+    m->n = 1;
+    return json_get_number(value, "mean", &m->mean, where, err) || json_get_number(value, "lo", &m->lo, where, err) ||
+        json_get_number(value, "hi", &m->hi, where, err) ? -1 : 0;
+}
+
+int evaluation_read(Evaluation *e, const json_t *object, const char *where, Err *err)
+{
+    *e = (Evaluation){0};
+    for (size_t i = 0; i < sizeof measures / sizeof *measures; i++)
+        if (read_measure((Measure *)(void *)((char *)e + measures[i].offset), object, measures[i].name, where, err)) return -1;
+    return json_get_size_or(object, "samples", 0, &e->samples, where, err) || json_get_size_or(object, "tokens", 0, &e->tokens, where, err) ? -1 : 0;
+}
+
+enum { RUNS_MAX = 64 };
+void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n)
+{
+    Measure values[RUNS_MAX];
+    assert(n >= 1 && n <= RUNS_MAX);
+    *out = (Evaluation){0};
+    for (size_t i = 0; i < sizeof measures / sizeof *measures; i++) {
+        for (size_t r = 0; r < n; r++) values[r] = *(const Measure *)(const void *)((const char *)(runs + r) + measures[i].offset);
+        Measure *m = (Measure *)(void *)((char *)out + measures[i].offset);
+        *m = metric_over_runs(values, n);
+        if (measures[i].share && m->lo < 0) m->lo = 0;
+        if (measures[i].share && m->hi > 1) m->hi = 1;
+    }
+    for (size_t r = 0; r < n; r++) out->samples += runs[r].samples, out->tokens += runs[r].tokens;
+}
+
+// interval: among the columns of a comparison, where each is as wide as two
+typedef struct { const char *heading; int decimals; double factor; size_t offset; bool interval; } Column;
 static const Column columns[] = {
-    {"reward", 3, 1, offsetof(Evaluation, reward)},             {"gold", 3, 1, offsetof(Evaluation, gold)},
-    {"P(positive)", 3, 1, offsetof(Evaluation, gold_probability)},
-    {"positive %", 1, 100, offsetof(Evaluation, positive_rate)}, {"perplexity", 2, 1, offsetof(Evaluation, perplexity)},
-    {"KL/answer", 3, 1, offsetof(Evaluation, kl)},              {"KL/token", 4, 1, offsetof(Evaluation, kl_per_token)},
-    {"distinct-2", 3, 1, offsetof(Evaluation, distinct_2)},     {"length", 1, 1, offsetof(Evaluation, length)},
+    {"reward", 3, 1, offsetof(Evaluation, reward), true},       {"gold", 3, 1, offsetof(Evaluation, gold), false},
+    {"P(positive)", 3, 1, offsetof(Evaluation, gold_probability), true},
+    {"positive %", 1, 100, offsetof(Evaluation, positive_rate), true}, {"perplexity", 2, 1, offsetof(Evaluation, perplexity), true},
+    {"KL/answer", 3, 1, offsetof(Evaluation, kl), true},        {"KL/token", 4, 1, offsetof(Evaluation, kl_per_token), false},
+    {"distinct-2", 3, 1, offsetof(Evaluation, distinct_2), true}, {"length", 1, 1, offsetof(Evaluation, length), false},
 };
 
 int evaluation_heading(Text *out, const char *label, Err *err)
@@ -238,6 +276,29 @@ int evaluation_heading(Text *out, const char *label, Err *err)
     for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
         status = text_printf(out, err, " %10s", columns[i].heading);
     return status || text_printf(out, err, " %10s\n", "tokens/s") ? -1 : 0;
+}
+
+int evaluation_interval_heading(Text *out, Err *err)
+{
+    int status = 0;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
+        if (columns[i].interval) status = text_printf(out, err, "  %-22s", columns[i].heading);
+    return status;
+}
+
+int evaluation_interval_row(Text *out, const Evaluation *e, Err *err)
+{
+    int status = 0;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) {
+        const Measure *m = (const Measure *)(const void *)((const char *)e + columns[i].offset);
+        char cell[64] = "-";
+        if (!columns[i].interval) continue;
+        int d = columns[i].decimals;
+        double f = columns[i].factor;
+        if (m->n) snprintf(cell, sizeof cell, "%.*f [%.*f, %.*f]", d, m->mean * f, d, m->lo * f, d, m->hi * f);
+        status = text_printf(out, err, "  %-22s", cell);
+    }
+    return status;
 }
 
 int evaluation_row(Text *out, const char *label, const Evaluation *e, double tokens_per_s, Err *err)

@@ -61,6 +61,12 @@ int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateO
 json_t *evaluation_json(const Evaluation *evaluation, Err *err);
 // Adds evaluation_json's keys to an object that holds others already, such as "iteration".
 int evaluation_add_json(json_t *object, const Evaluation *evaluation, Err *err);
+// Reads back what evaluation_add_json wrote, without the single rewards; what is missing has n == 0. `where` names the place.
+int evaluation_read(Evaluation *evaluation, const json_t *object, const char *where, Err *err);
+void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n); // each measure by metric_over_runs
+// A table for people, each measure as "mean [low, high]"; no line breaks.
+int evaluation_interval_heading(Text *out, Err *err);
+int evaluation_interval_row(Text *out, const Evaluation *evaluation, Err *err);
 // A table for people: the heading, then one row an evaluation; tokens_per_s 0 leaves that column empty.
 int evaluation_heading(Text *out, const char *label, Err *err);
 int evaluation_row(Text *out, const char *label, const Evaluation *evaluation, double tokens_per_s, Err *err);

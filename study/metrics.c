@@ -63,6 +63,34 @@ Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n)
     return (Measure){.mean = host_exp(-m.mean), .lo = host_exp(-m.hi), .hi = host_exp(-m.lo), .n = n};
 }
 
+// 97.5 % points of Student's t with 1, 2, ... degrees of freedom (Student 1908; any table)
+static double student(size_t freedom)
+{
+    static const double points[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131};
+    size_t known = sizeof points / sizeof *points;
+    return freedom <= known ? points[freedom - 1] : 1.96 + 2.5 / (double)freedom; // within 0.5 % from 16 on
+}
+
+Measure metric_over_runs(const Measure *runs, size_t n)
+{
+    double mean = 0, between = 0, low = 0, high = 0, count = (double)n;
+    size_t samples = 0;
+    for (size_t i = 0; i < n; i++) {
+        mean += runs[i].mean / count;
+        samples += runs[i].n;
+        if (!runs[i].n) return (Measure){0};
+    }
+    if (n == 1) return *runs;
+    for (size_t i = 0; i < n; i++) {
+        between += (runs[i].mean - mean) * (runs[i].mean - mean);
+        low += (runs[i].mean - runs[i].lo) * (runs[i].mean - runs[i].lo) / count;
+        high += (runs[i].hi - runs[i].mean) * (runs[i].hi - runs[i].mean) / count;
+    }
+    between = student(n - 1) * host_sqrt(between / (count - 1) / count);
+    between *= between;
+    return (Measure){.mean = mean, .lo = mean - host_sqrt(low + between), .hi = mean + host_sqrt(high + between), .n = samples};
+}
+
 // ---- n-grams -------------------------------------------------------------------------------------------------------------------
 
 enum { NGRAM_MAX = 4, DRAWS = 200 };

@@ -22,6 +22,10 @@ Measure metric_rate(size_t hits, size_t n);
 Measure metric_ratio(const float *value, const size_t *weight, size_t n);
 // exp(-sum logprob / sum tokens) over texts; the interval by the delta method over texts (ratio estimator).
 Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n);
+/* One measure of several runs that differ in their seed only, on the same prompts. The interval joins what seeds do (Student's t
+ * of the runs' means) and what prompts do (the runs' own half-widths, root mean square: sharing prompts, they do not average
+ * out), as the root of the sum of squares. One run: its own interval. */
+Measure metric_over_runs(const Measure *runs, size_t n);
 // Token n-grams within samples: distinct types / all n-grams, every sample cut to `cut` tokens (0: the whole) so that arms compare.
 int metric_distinct(Measure *out, const TokenList *samples, size_t count, size_t n, size_t cut, uint64_t seed, Err *err);
 // Share of n-grams that occur exactly once.

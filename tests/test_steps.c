@@ -484,6 +484,11 @@ static void eval_measures_with_intervals(void **state)
         assert_true(number(result, keys[i], "lo") <= number(result, keys[i], "mean") &&
             number(result, keys[i], "mean") <= number(result, keys[i], "hi"));
     assert_true(number(result, "kl", "mean") == 0);
+    double all = number(result, "reward", "mean");
+    json_decref(result);
+    expect(0, "\"samples\":5", "eval @/start --prompts @/prompts.jsonl --max-new 8 --reward length:5 --best-of 4 --json --quiet"); // one a prompt
+    result = json_loads(output.data, 0, NULL);
+    assert_true(number(result, "reward", "mean") > all);
     json_decref(result);
     expect(0, "perplexity", "eval @/start --corpus @/lexicon.txt --quiet");
 }
@@ -499,6 +504,8 @@ static void wrong_requests_exit_with_2(void **state)
         {"nowhere", "collect @/nowhere --prompts @/prompts.jsonl -o @/x.jsonl"},
         {"--prompts", "collect @/start -o @/x.jsonl"},
         {"--temperature 1", "align @/start --prompts @/prompts.jsonl --reward length:3 --algo ppo --temperature 2 -o @/ppo"},
+        {"--reward SPEC is missing", "eval @/start --prompts @/prompts.jsonl --best-of 4"},
+        {"--samples has no place", "eval @/start --prompts @/prompts.jsonl --reward length:3 --best-of 4 --samples 2"},
         {"--temperature", "align @/start --prompts @/prompts.jsonl --reward length:3 --temperature 0 -o @/x"},
         {"--reward", "align @/start --prompts @/prompts.jsonl -o @/x"},
         {"outside the model's vocabulary", "finetune @/start --data @/foreign.jsonl -o @/x"},

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+/* compare.c - raft compare: RAFT beside PPO, best-of-K and fine-tuning on positive texts, from one model, on the same prompts and
+ * rewards, over seeds. The steps of demo up to the reward heads, then a plan of arms. */
+#include "commands/commands.h"
+#include "commands/experiment.h"
+#include "commands/learning.h"
+#include "commands/policies.h"
+#include "commands/training.h"
+#include "files/checkpoint.h"
+#include "study/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMPARE_GROUPS (OPT_ALL & ~(OPT_TRACE | OPT_PROMPT | OPT_EVAL))
+#define COMPARE_DEFAULTS "profile=compare output=runs/compare"
+
+typedef struct {
+    Experiment e;
+    const CommandContext *cx;
+} Comparison;
+
+// ---- an arm's own settings ---------------------------------------------------------------------------------------------------------
+
+// The stage whose settings an arm reads, besides those for all stages.
+static const char *const arm_stage[] = {[ARM_BASE] = "eval", [ARM_BEST_OF] = "eval", [ARM_SFT] = "sft", [ARM_RAFT] = "raft", [ARM_PPO] = "ppo"};
+
+typedef struct { Settings settings; Options options; Text *words; char **argv; size_t argc, own; } ArmSettings;
+
+static void arm_settings_free(ArmSettings *s)
+{
+    settings_free(&s->settings);
+    for (size_t i = 0; s->words && i < s->own; i++) text_free(s->words + i);
+    mem_free(s->words);
+    mem_free(s->argv);
+}
+
+// The command line with the arm's settings and its seed behind it, where they win.
+static int arm_settings_init(ArmSettings *s, const CommandContext *cx, const PlanArm *arm, uint64_t seed, Err *err)
+{
+    size_t given = (size_t)cx->settings->argc;
+    const char *stage = arm_stage[arm->kind];
+    *s = (ArmSettings){.argc = given + arm->count + 1, .own = arm->count + 1};
+    if (!(s->words = mem_new(err, s->own, sizeof *s->words)) || !(s->argv = mem_new(err, s->argc, sizeof *s->argv))) return -1;
+    for (size_t i = 0; i < given; i++) s->argv[i] = cx->settings->argv[i];
+    for (size_t i = 0; i < arm->count; i++)
+        if (text_printf(s->words + i, err, "--%s.%s=%s", stage, arm->keys[i], arm->values[i])) return -1;
+    if (text_printf(s->words + arm->count, err, "--seed=%" PRIu64, seed)) return -1;
+    for (size_t i = 0; i < s->own; i++) s->argv[given + i] = s->words[i].data;
+    if (settings_parse(&s->settings, (int)s->argc, s->argv, COMPARE_GROUPS, COMPARE_DEFAULTS, err)) return -1;
+    return settings_resolve(&s->options, &s->settings, stage, err);
+}
+
+// ---- arms --------------------------------------------------------------------------------------------------------------------------
+
+static EvaluateOptions evaluation_of(Experiment *e, const Options *o)
+{
+    EvaluateOptions how = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o->eval_prompts, .rewards = &e->rewards,
+        .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
+        .sample = sample_options(o, &e->model.config), .seed = o->seed};
+    how.sample.samples = 1;
+    return how;
+}
+
+static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
+{
+    EvaluateOptions how = evaluation_of(&c->e, o);
+    if (arm->kind == ARM_BEST_OF) {
+        how.best_of = true;
+        how.sample.samples = o->samples;
+    }
+    return evaluate(&result->evaluation, NULL, &c->e.reference, &c->cx->compute, &how, err);
+}
+
+// The beginnings of positive training reviews: as many prompt tokens as alignment has, then at most as many as an answer.
+static int positive_examples(Documents *docs, Example **examples, size_t *count, Experiment *e, const Options *o, Err *err)
+{
+    uint32_t *order = mem_new(err, e->train.count, sizeof *order);
+    size_t n = 0;
+    for (size_t i = 0; order && i < e->train.count && (!o->limit || n < o->limit); i++)
+        if (e->train.items[i].label == LABEL_POSITIVE) order[n++] = (uint32_t)i;
+    int status = order ? documents_encode(docs, &e->train, order, n, &e->tokenizer, e->eos, e->model.config.context, err) : -1;
+    mem_free(order);
+    if (status || !(*examples = mem_new(err, n, sizeof **examples))) return -1;
+    *count = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t length = docs->texts[i].length, most = o->prompt_tokens + o->max_new;
+        if (length <= o->prompt_tokens) continue;
+        (*examples)[(*count)++] = (Example){.ids = docs->texts[i].ids, .length = length < most ? length : most, .prompt = o->prompt_tokens};
+    }
+    return *count ? 0 : err_input(err, "there is no positive training review longer than --prompt-tokens %zu", o->prompt_tokens);
+}
+
+static int run_sft(Comparison *c, const Options *o, PlanResult *result, Err *err)
+{
+    Documents docs = {0};
+    Example *examples = NULL;
+    size_t count = 0;
+    TrainOptions how;
+    Trainer trainer = {0};
+    StepStats total;
+    Model model = {0};
+    int status = train_options(&how, o, err) || model_copy(&model, &c->e.reference, err) ||
+        positive_examples(&docs, &examples, &count, &c->e, o, err) || trainer_init(&trainer, &model, &c->cx->compute, &how, err) ||
+        train_run(&trainer, examples, count, o->seed, 0, NULL, NULL, &total, err);
+    trainer_free(&trainer);
+    EvaluateOptions measure = evaluation_of(&c->e, o);
+    if (!status) status = evaluate(&result->evaluation, NULL, &model, &c->cx->compute, &measure, err);
+    model_free(&model);
+    mem_free(examples);
+    documents_free(&docs);
+    return status ? -1 : 0;
+}
+
+static int count_tokens(void *self, size_t iteration, const CandidateList *candidates, Err *err)
+{
+    PlanResult *result = self;
+    (void)iteration;
+    (void)err;
+    for (size_t i = 0; i < candidates->count; i++) result->generated += ((const Sample *)candidates->items[i].item)->tokens.length;
+    return 0;
+}
+
+static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
+{
+    PlanResult *result = self; // the last one counts
+    (void)iteration;
+    (void)tokens_per_s;
+    (void)line;
+    (void)err;
+    if (e) result->evaluation = *e;
+    return 0;
+}
+
+// A run directory of its own, arms/NAME-sSEED, that `raft report` takes.
+static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, const Settings *settings, PlanResult *result, Err *err)
+{
+    Experiment *e = &c->e;
+    PpoOptions ppo = ppo_options(o);
+    PolicyOptions how = {.sample = sample_options(o, &e->model.config), .seed = o->seed, .experts = o->expert.items, .expert_count = o->expert.count};
+    EvaluateOptions measure = evaluation_of(e, o);
+    Policy policy = {0};
+    Model model = {0};
+    Run run = {0};
+    RunState state = {0};
+    Text name = {0};
+    int status = train_options(&how.train, o, err) || model_copy(&model, &e->reference, err) ||
+        (arm->kind == ARM_PPO && model_add_value_head(&model, err)) ||
+        policy_init(&policy, &model, &e->reference, &e->tokenizer, &e->prompts, &c->cx->compute, &how, err) ||
+        text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
+        run_open(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
+        state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
+    Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
+        .policy = &policy, .rewards = &e->rewards, .evaluate = &measure, .evaluate_every = o->eval_every, .iterations = o->iterations,
+        .ppo = arm->kind == ARM_PPO ? &ppo : NULL, .state = &state, .quiet = o->quiet, .keep_answers = true,
+        .listener = {.self = result, .ranked = count_tokens, .measured = keep_evaluation}};
+    if (!status) status = alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
+        run_finish(&run, err);
+    state_close(&state);
+    policy_free(&policy);
+    model_free(&model);
+    run_close(&run);
+    text_free(&name);
+    return status ? -1 : 0;
+}
+
+static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *result, Err *err)
+{
+    Comparison *c = self;
+    ArmSettings s;
+    int status = arm_settings_init(&s, c->cx, arm, seed, err);
+    s.options.force = true; // an arm that was cut off is made again
+    s.options.resume = false;
+    if (!status && arm->kind == ARM_SFT) status = run_sft(c, &s.options, result, err);
+    else if (!status && (arm->kind == ARM_RAFT || arm->kind == ARM_PPO)) status = run_alignment(c, arm, &s.options, &s.settings, result, err);
+    else if (!status) status = run_base(c, arm, &s.options, result, err);
+    arm_settings_free(&s);
+    return status;
+}
+
+// ---- the command -------------------------------------------------------------------------------------------------------------------
+
+static int hash_setting(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err)
+{
+    uint64_t *hash = self;
+    (void)is_text;
+    (void)is_list;
+    (void)err;
+    if (!setting_is_neutral(key)) *hash = hash_bytes(hash_bytes(*hash, key, strlen(key) + 1), value, strlen(value) + 1);
+    return 0;
+}
+
+// Of everything that all arms share: texts, the model they start from, settings. Which arms and seeds there are is no part of it.
+static int plan_key(uint64_t *key, const Comparison *c, Err *err)
+{
+    const uint64_t parts[] = {c->e.train.hash, c->e.test.hash, checkpoint_hash(&c->e.reference)};
+    *key = hash_bytes(0, parts, sizeof parts);
+    return settings_visit(c->cx->settings, NULL, hash_setting, key, err);
+}
+
+static int check_arms(const CommandContext *cx, const Plan *plan, Err *err)
+{
+    for (size_t a = 0; a < plan->arm_count; a++) {
+        ArmSettings s;
+        int status = arm_settings_init(&s, cx, plan->arms + a, cx->options.seed, err);
+        PolicyOptions how = {.sample = sample_options(&s.options, &(ModelConfig){.eos = -1}), .expert_count = s.options.expert.count};
+        RankOptions rank = rank_options(&s.options);
+        if (!status && plan->arms[a].kind == ARM_PPO) status = ppo_check(&how, &rank, err);
+        arm_settings_free(&s);
+        if (status) return err_prefix(err, "arm %s", plan->arms[a].name);
+    }
+    return 0;
+}
+
+static int print(const Plan *plan, const Options *o, Err *err)
+{
+    Text table = {0};
+    if (o->json) {
+        json_t *object = plan_json(plan, err);
+        return object ? print_json(object, err) : -1;
+    }
+    int status = plan_table(&table, plan, err);
+    if (!status) printf("\n%s\n%s/comparison.json holds the figures, %s/arms the runs\n", table.data, o->output, o->output);
+    text_free(&table);
+    return status;
+}
+
+static int run(CommandContext *cx, Err *err)
+{
+    static const char *const usual[] = {"base", "sft", "best-of", "raft", "ppo"};
+    Comparison c = {.cx = cx};
+    Options align;
+    Plan plan = {0};
+    const Options *o = &cx->options;
+    uint64_t key = 0;
+    if (cx->word_count) return err_input(err, "compare: unexpected \"%s\"; everything is named by options", cx->words[0]);
+    if (plan_open(&plan, o->output, o->arm.count ? o->arm.items : usual, o->arm.count ? o->arm.count : sizeof usual / sizeof *usual, o->seed, o->seeds,
+            0, o->resume, o->quiet, err)) return -1;
+    int status = check_arms(cx, &plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
+        experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_read_texts(&c.e, err) || experiment_train_tokenizer(&c.e, err) ||
+        experiment_pretrain(&c.e, err) || experiment_train_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
+        plan_key(&key, &c, err);
+    plan.key = key;
+    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err);
+    experiment_close(&c.e);
+    plan_close(&plan);
+    return status ? -1 : 0;
+}
+
+const Command command_compare = {
+    .name = "compare",
+    .operands = "",
+    .summary = "RAFT beside PPO, best-of-K and fine-tuning, over seeds, from one model on the same prompts",
+    .groups = COMPARE_GROUPS,
+    .defaults = COMPARE_DEFAULTS,
+    .help = "compare makes a language model and two reward heads as demo does, then each arm for each seed, all from that model, on the same\n"
+            "prompts and rewards: base (the model itself), best-of (of --samples answers the one with the highest reward), sft (fine-tuning\n"
+            "on positive training reviews), raft, ppo. --arm \"raft16:raft samples=16 stage-prompts=128\" adds one with settings of its own;\n"
+            "an arm reads the settings of the stage eval, sft, raft or ppo. The table shows means with 95 % intervals over seeds and prompts;\n"
+            "RUN/comparison.json holds each seed's figures, RUN/arms a run directory for each RAFT and PPO. --resume goes on where a\n"
+            "comparison was cut off.",
+    .needs_compute = true,
+    .run = run,
+};

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+/* test_plan.c - a comparison's arms, results that are kept, intervals over runs; the command from end to end. */
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/jsonl.h"
+#include "study/plan.h"
+
+static char *folder;
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder = temporary_folder();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_folder(folder);
+    free(folder);
+    return 0;
+}
+
+// ---- arms --------------------------------------------------------------------------------------------------------------------------
+
+static int open_arms(Plan *plan, Err *err, const char *first, const char *second)
+{
+    const char *arms[] = {first, second};
+    return plan_open(plan, folder, arms, second ? 2 : 1, 1, 1, 0, false, true, err);
+}
+
+static void an_arm_has_a_name_a_kind_and_settings(void **state)
+{
+    (void)state;
+    Plan plan;
+    Err err = {0};
+    assert_ok(open_arms(&plan, &err, "bo32:best-of  samples=32 stop=a=b", "ppo"), &err);
+    assert_string_equal(plan.arms[0].name, "bo32");
+    assert_int_equal(plan.arms[0].kind, ARM_BEST_OF);
+    assert_int_equal(plan.arms[0].count, 2);
+    assert_string_equal(plan.arms[0].keys[1], "stop");
+    assert_string_equal(plan.arms[0].values[1], "a=b");
+    assert_string_equal(plan.arms[1].name, "ppo");
+    assert_int_equal(plan.arms[1].kind, ARM_PPO);
+    plan_close(&plan);
+    assert_input_error(open_arms(&plan, &err, "dpo", NULL), &err, "there is no kind \"dpo\" (base, best-of, sft, raft, ppo)");
+    assert_input_error(open_arms(&plan, &err, "raft samples", NULL), &err, "expected key=value, found \"samples\"");
+    assert_input_error(open_arms(&plan, &err, "../x:raft", NULL), &err, "its name is made of letters");
+    assert_input_error(open_arms(&plan, &err, "raft", "raft samples=4"), &err, "there is one of that name already");
+}
+
+// ---- results -----------------------------------------------------------------------------------------------------------------------
+
+typedef struct { size_t calls, fail_at; char order[200]; } Runner;
+
+static int fake_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *result, Err *err)
+{
+    Runner *r = self;
+    char name[40];
+    snprintf(name, sizeof name, "%s%d ", arm->name, (int)seed);
+    strcat(r->order, name);
+    if (++r->calls == r->fail_at) return err_failed(err, "the light went out");
+    double x = (double)seed + (arm->kind == ARM_RAFT ? 10 : 0);
+    result->evaluation.reward = (Measure){.mean = x, .lo = x - 0.5, .hi = x + 0.5, .n = 8};
+    result->evaluation.perplexity = (Measure){.mean = 3, .lo = 2.5, .hi = 3.5, .n = 8};
+    result->generated = 100 * seed;
+    return 0;
+}
+
+static int run_fake(Runner *runner, uint64_t key, bool resume, Err *err)
+{
+    const char *arms[] = {"base", "raft"};
+    Plan plan;
+    Text table = {0};
+    assert_ok(plan_open(&plan, folder, arms, 2, 5, 3, key, resume, true, err), err);
+    int status = plan_run(&plan, fake_arm, runner, err);
+    if (!status) {
+        assert_ok(plan_table(&table, &plan, err), err);
+        assert_non_null(strstr(table.data, "raft               600  16.000 [")); // generated: the mean of 500, 600, 700
+    }
+    text_free(&table);
+    plan_close(&plan);
+    return status;
+}
+
+static char *comparison(void)
+{
+    char *path = path_in(folder, "comparison.json"), *text = read_file(path, NULL);
+    assert_non_null(text);
+    free(path);
+    return text;
+}
+
+static void a_comparison_that_was_cut_off_goes_on_to_the_same_end(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Runner whole = {0}, cut = {.fail_at = 4}, rest = {0}, again = {0}, other = {0}, fresh = {0};
+    assert_ok(run_fake(&whole, 1, false, &err), &err);
+    assert_string_equal(whole.order, "base5 raft5 base6 raft6 base7 raft7 ");
+    char *expected = comparison();
+    remove_folder(folder);
+    free(folder);
+    folder = temporary_folder();
+    assert_failed_error(run_fake(&cut, 1, true, &err), &err, "arm raft, seed 6: the light went out");
+    assert_ok(run_fake(&rest, 1, true, &err), &err);
+    assert_string_equal(rest.order, "raft6 base7 raft7 ");
+    char *got = comparison();
+    assert_string_equal(got, expected);
+    assert_ok(run_fake(&again, 1, true, &err), &err);
+    assert_int_equal(again.calls, 0);
+    assert_ok(run_fake(&other, 2, true, &err), &err); // other inputs or settings: nothing is taken
+    assert_int_equal(other.calls, 6);
+    assert_ok(run_fake(&fresh, 2, false, &err), &err);
+    assert_int_equal(fresh.calls, 6);
+    free(expected);
+    free(got);
+}
+
+static void a_damaged_result_is_named(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Runner runner = {0};
+    assert_ok(run_fake(&runner, 1, false, &err), &err);
+    char *path = path_in(folder, "arms/base-s6.json");
+    write_file(path, "{\"key\":", 7);
+    assert_input_error(run_fake(&runner, 1, true, &err), &err, "base-s6.json");
+    free(path);
+}
+
+// ---- intervals ---------------------------------------------------------------------------------------------------------------------
+
+static void an_interval_over_runs_joins_seeds_and_prompts(void **state)
+{
+    (void)state;
+    const Measure runs[] = {{1, 0.9, 1.2, 10}, {2, 1.9, 2.2, 10}, {3, 2.9, 3.2, 10}};
+    Measure m = metric_over_runs(runs, 3);
+    double seeds = 4.303 / sqrt(3); // standard deviation 1
+    assert_true(m.mean == 2 && m.n == 30);
+    assert_true(fabs(m.lo - (2 - sqrt(0.01 + seeds * seeds))) < 1e-9);
+    assert_true(fabs(m.hi - (2 + sqrt(0.04 + seeds * seeds))) < 1e-9);
+    m = metric_over_runs(runs + 1, 1);
+    assert_true(m.mean == 2 && m.lo == 1.9 && m.hi == 2.2);
+    const Measure missing[] = {{1, 0.9, 1.2, 10}, {0, 0, 0, 0}};
+    assert_int_equal(metric_over_runs(missing, 2).n, 0);
+}
+
+static void an_evaluation_is_read_back_as_it_was_written(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Evaluation e = {.reward = {1.5, 1.25, 1.75, 4}, .kl = {0.5, 0.25, 0.75, 4}, .samples = 7, .tokens = 99}, back;
+    json_t *object = evaluation_json(&e, &err);
+    assert_ok(evaluation_read(&back, object, "x.json", &err), &err);
+    assert_true(back.reward.mean == 1.5 && back.reward.lo == 1.25 && back.kl.hi == 0.75 && back.kl.n && !back.gold.n);
+    assert_true(back.samples == 7 && back.tokens == 99);
+    json_object_set_new(object, "kl", json_integer(3));
+    assert_input_error(evaluation_read(&back, object, "x.json", &err), &err, "x.json: key \"kl\"");
+    json_decref(object);
+}
+
+// ---- the command -------------------------------------------------------------------------------------------------------------------
+
+static const char small[] = "compare --profile contract -o %s/run --seeds 2 --eval-every 10 --sft.epochs 2 --ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0 "
+    "--ppo.iterations 2 --ppo.samples 2 --arm base --arm \"bo3:best-of samples=3\" --arm sft --arm raft --arm \"ppo2:ppo epochs=2\" %s";
+
+static void compare_makes_every_arm_and_resumes(void **state)
+{
+    (void)state;
+    Text output = {0};
+    int status = run_raft(&output, small, folder, "");
+    if (status) fail_msg("exit status %d: %s", status, output.data);
+    const char *const rows[] = {"\nbase ", "\nbo3 ", "\nsft ", "\nraft ", "\nppo2 "};
+    for (size_t i = 0; i < 5; i++)
+        if (!strstr(output.data, rows[i])) fail_msg("no row \"%s\" in: %s", rows[i] + 1, output.data);
+    text_free(&output);
+    char *path = path_in(folder, "run/comparison.json"), *before = read_file(path, NULL);
+    assert_non_null(before);
+    assert_int_equal(run_raft(&output, small, folder, "--resume"), 0);
+    assert_non_null(strstr(output.data, "taken from the directory"));
+    char *after = read_file(path, NULL);
+    assert_string_equal(after, before);
+    text_free(&output);
+    assert_int_equal(run_raft(&output, "report %s/run/arms/ppo2-s1", folder), 0);
+    text_free(&output);
+    assert_int_equal(run_raft(&output, small, folder, "--force --arm \"bad:ppo temperature=0.5\""), 2);
+    assert_non_null(strstr(output.data, "arm bad: PPO learns from what the policy itself would say"));
+    text_free(&output);
+    free(path);
+    free(before);
+    free(after);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_arm_has_a_name_a_kind_and_settings, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_comparison_that_was_cut_off_goes_on_to_the_same_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_result_is_named, set_up, tear_down),
+        cmocka_unit_test(an_interval_over_runs_joins_seeds_and_prompts),
+        cmocka_unit_test(an_evaluation_is_read_back_as_it_was_written),
+        cmocka_unit_test_setup_teardown(compare_makes_every_arm_and_resumes, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
