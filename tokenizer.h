@@ -18,8 +18,6 @@
 
 #include "base/util.h"
 
-typedef struct { const char *bytes; size_t length; } TextView;
-
 typedef enum { // how text is cut into pieces before merging
     SPLIT_GPT2,          // words with the space before them
     SPLIT_DIGITS,        // each digit apart, then as GPT-2 (SmolLM2)

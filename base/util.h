@@ -52,6 +52,9 @@ int text_puts(Text *text, Err *err, const char *string);
 int text_printf(Text *text, Err *err, const char *format, ...) PRINTF_LIKE(3, 4);
 void text_free(Text *text);
 
+// Bytes that somebody else owns, not NUL-terminated.
+typedef struct { const char *bytes; size_t length; } TextView;
+
 // A growing list of token ids.
 typedef struct { uint32_t *ids; size_t length, capacity; } TokenList;
 int tokens_add(TokenList *list, Err *err, uint32_t id);
