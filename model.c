@@ -13,6 +13,8 @@
 #include "kernels/matmul.h"
 #include "kernels/philox.h"
 
+enum { MOST_ROPE_FLOATS = 1 << 26 }; // 256 MB of cosines and sines; 131072 positions with head_dim 128 take a quarter of it
+
 // ---- configuration --------------------------------------------------------------------------------------------------------
 
 int model_check_config(const ModelConfig *c, const char *where, Err *err)
@@ -26,6 +28,8 @@ int model_check_config(const ModelConfig *c, const char *where, Err *err)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
             return err_input(err, "%s: %s must be 1 to %zu, found %zu", where, sizes[i].name, sizes[i].most, sizes[i].value);
+    if (c->context > MOST_ROPE_FLOATS / c->head_dim) // computed for all positions when a model is made
+        return err_input(err, "%s: RoPE tables of %zu positions with head_dim %zu would be too large", where, c->context, c->head_dim);
     if (c->heads % c->kv_heads)
         return err_input(err, "%s: num_attention_heads (%zu) must be a multiple of num_key_value_heads (%zu)", where, c->heads, c->kv_heads);
     if (c->head_dim % 2) return err_input(err, "%s: head_dim must be even for RoPE, found %zu", where, c->head_dim);
@@ -126,7 +130,7 @@ static bool sizes_fit(const ModelConfig *c)
         size_multiply(c->context, c->head_dim, &product);
 }
 
-int model_init(Model *model, const ModelConfig *config, Err *err)
+int model_init_table(Model *model, const ModelConfig *config, Err *err)
 {
     *model = (Model){.config = *config};
     if (model_check_config(config, "model", err)) return -1;
@@ -134,11 +138,8 @@ int model_init(Model *model, const ModelConfig *config, Err *err)
     size_t half_table = config->context * (config->head_dim / 2);
     model->tensors = mem_new(err, 5 + 9 * config->layers, sizeof *model->tensors);
     model->layers = model->tensors ? mem_new(err, config->layers, sizeof *model->layers) : NULL;
-    if (model->layers) {
-        list_tensors(model);
-        model->parameters = mem_new(err, model->parameter_count, sizeof(float));
-    }
-    model->rope_cos = model->parameters ? mem_new(err, half_table, sizeof(float)) : NULL;
+    if (model->layers) list_tensors(model);
+    model->rope_cos = model->layers ? mem_new(err, half_table, sizeof(float)) : NULL;
     model->rope_sin = model->rope_cos ? mem_new(err, half_table, sizeof(float)) : NULL;
     if (!model->rope_sin) {
         model_free(model);
@@ -148,11 +149,20 @@ int model_init(Model *model, const ModelConfig *config, Err *err)
     return 0;
 }
 
+int model_init(Model *model, const ModelConfig *config, Err *err)
+{
+    if (model_init_table(model, config, err)) return -1;
+    if ((model->parameters = mem_new(err, model->parameter_count, sizeof(float)))) return 0;
+    model_free(model);
+    return err_prefix(err, "model of %zu layers, dim %zu, vocabulary %zu", config->layers, config->dim, config->vocab);
+}
+
 void model_free(Model *model)
 {
     mem_free(model->tensors);
     mem_free(model->layers);
-    mem_free(model->parameters);
+    if (model->map.data) os_unmap(&model->map);
+    else mem_free(model->parameters);
     mem_free(model->rope_cos);
     mem_free(model->rope_sin);
     *model = (Model){0};

@@ -17,6 +17,7 @@
 #ifndef RAFT_MODEL_H
 #define RAFT_MODEL_H
 
+#include "base/os.h"
 #include "kernels/kernels.h"
 
 typedef enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 } RopeType;
@@ -57,6 +58,7 @@ typedef struct {
     Tensor *tensors;
     size_t tensor_count, parameter_count;
     float *parameters;                 // [parameter_count]
+    OsMap map;                         // the checkpoint file they lie in, until they are changed; empty: in memory of their own
     LayerOffsets *layers;              // [config.layers]
     size_t embedding, norm, head;      // offsets: [V,D], [D], [V,D] or [1,D]; head == embedding when tied
     size_t value;                      // offset: [1,D] and the bias behind it, the last of all; with config.value_head
@@ -65,6 +67,7 @@ typedef struct {
 
 int model_check_config(const ModelConfig *config, const char *where, Err *err); // sizes usable and consistent; status 2
 int model_init(Model *model, const ModelConfig *config, Err *err);
+int model_init_table(Model *model, const ModelConfig *config, Err *err); // everything but the parameters, which are NULL
 void model_free(Model *model);
 int model_copy(Model *copy, const Model *model, Err *err);           // an independent copy
 int model_add_value_head(Model *model, Err *err);                    // zeros; nothing changes when there is one already

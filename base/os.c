@@ -113,17 +113,18 @@ int os_read_file(Text *text, const char *path, Err *err)
     return status;
 }
 
-static const uint8_t *map_view(int fd, size_t size)
+static const uint8_t *map_view(int fd, size_t size, bool writable)
 {
 #ifdef _WIN32
     (void)size;
+    if (writable) return NULL; // a mapped file could not be replaced on Windows, and checkpoints are
     HANDLE mapping = CreateFileMappingA((HANDLE)_get_osfhandle(fd), NULL, PAGE_READONLY, 0, 0, NULL);
     if (!mapping) return NULL;
     const uint8_t *data = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
     CloseHandle(mapping); // the view keeps it alive
     return data;
 #else
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *data = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_PRIVATE, fd, 0);
     return data == MAP_FAILED ? NULL : data;
 #endif
 }
@@ -138,7 +139,7 @@ int os_map_file(OsMap *map, const char *path, Err *err)
     if (S_ISREG(info.st_mode) && info.st_size > 0) {
         if ((uint64_t)info.st_size > SIZE_MAX / 2)
             status = err_failed(err, "%s: %.0f MB do not fit this machine's address space", path, (double)info.st_size / 1e6);
-        else if ((map->data = map_view(fd, (size_t)info.st_size)))
+        else if ((map->data = map_view(fd, (size_t)info.st_size, false)))
             map->size = (size_t)info.st_size;
     }
     if (!status && !map->data) {
@@ -152,6 +153,18 @@ int os_map_file(OsMap *map, const char *path, Err *err)
     close(fd);
     if (status) *map = (OsMap){0};
     return status;
+}
+
+int os_map_private(OsMap *map, const char *path, Err *err)
+{
+    FileInfo info;
+    *map = (OsMap){0};
+    int fd = open_for_reading(&info, path, err);
+    if (fd < 0) return -1;
+    bool possible = S_ISREG(info.st_mode) && info.st_size > 0 && (uint64_t)info.st_size <= SIZE_MAX / 2;
+    if (possible && (map->data = map_view(fd, (size_t)info.st_size, true))) map->size = (size_t)info.st_size;
+    close(fd);
+    return map->data ? 0 : 1;
 }
 
 void os_unmap(OsMap *map)

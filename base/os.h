@@ -19,6 +19,10 @@
 typedef struct { const uint8_t *data; size_t size; void *handle; } OsMap; // read-only; an empty file has size 0 and non-NULL data
 int os_map_file(OsMap *map, const char *path, Err *err);
 void os_unmap(OsMap *map);
+// The same, but data may be written through a cast: what is written stays in this process, what is not stays shared with the file
+// and its other readers. The file must not change while it is mapped (os_write_file replaces, and does not change, one). 1: this
+// system cannot, or not with this file.
+int os_map_private(OsMap *map, const char *path, Err *err);
 int os_read_file(Text *text, const char *path, Err *err); // the whole file; refuses folders
 
 // The temporary is path.tmp in the same folder. A device or pipe (/dev/stdout) is written in place.

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "files/jsonl.h"
-#include "files/safetensors.h"
+#include "files/weights.h"
 
 // ---- config.json ------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ static json_t *rope_object(const ModelConfig *c)
     return rope;
 }
 
-static json_t *config_object(const ModelConfig *c)
+static json_t *config_object(const ModelConfig *c, StType type)
 {
     json_t *o = json_object();
     const struct { const char *key; size_t value; } sizes[] = {
@@ -154,7 +154,7 @@ static json_t *config_object(const ModelConfig *c)
     json_object_set_new(o, "bos_token_id", id_or_null(c->bos));
     json_object_set_new(o, "eos_token_id", id_or_null(c->eos));
     json_object_set_new(o, "pad_token_id", id_or_null(c->pad));
-    json_object_set_new(o, "dtype", json_string("float32"));
+    json_object_set_new(o, "dtype", json_string(type == ST_BF16 ? "bfloat16" : "float32"));
     if (c->value_head) json_object_set_new(o, "raft_value_head", json_true());
     if (c->head == HEAD_SCORE) {
         json_object_set_new(o, "id2label", json_pack("{s:s}", "0", "LABEL_0"));
@@ -183,47 +183,97 @@ static bool may_be_ignored(const Model *model, const char *name)
     return (model->config.tied && !strcmp(name, "lm_head.weight")) || strstr(name, "rotary_emb.inv_freq");
 }
 
-static int read_weights(Model *model, const Safetensors *st, Err *err)
+static bool all_finite(const float *values, size_t n, size_t *where)
+{
+    uint32_t bad = 0, bits;
+    for (size_t i = 0; i < n; i++) { // no early end: the loop becomes vectors
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & 0x7F800000) == 0x7F800000;
+    }
+    for (*where = 0; bad && isfinite(values[*where]);) ++*where;
+    return !bad;
+}
+
+static int read_weights(Model *model, const Weights *weights, Err *err)
 {
     for (size_t i = 0; i < model->tensor_count; i++) {
         const Tensor *want = model->tensors + i;
-        const StTensor *found = safetensors_need(st, want->name, err);
+        const Safetensors *st;
+        const StTensor *found = weights_need(weights, want->name, &st, err);
         float *values = model->parameters + want->offset;
-        if (!found || check_shape(found, want, st->path, err) || safetensors_read_f32(st, found, values, want->rows * want->cols, err)) return -1;
-        for (size_t j = 0; j < want->rows * want->cols; j++)
-            if (!isfinite(values[j])) return err_input(err, "%s: tensor %s: element %zu is not finite", st->path, want->name, j);
+        size_t n = want->rows * want->cols, bad;
+        if (!found || check_shape(found, want, st->path, err)) return -1;
+        if (!model->map.data && safetensors_read_f32(st, found, values, n, err)) return -1; // mapped: they are there
+        if (!all_finite(values, n, &bad)) return err_input(err, "%s: tensor %s: element %zu is not finite", st->path, want->name, bad);
     }
-    for (size_t i = 0; i < st->count; i++)
-        if (!model_find(model, st->tensors[i].name) && !may_be_ignored(model, st->tensors[i].name))
-            return err_input(err, "%s: tensor %s has no place in this architecture", st->path, st->tensors[i].name);
+    for (size_t f = 0; f < weights->count; f++)
+        for (size_t i = 0; i < weights->files[f].count; i++) {
+            const char *name = weights->files[f].tensors[i].name;
+            if (!model_find(model, name) && !may_be_ignored(model, name))
+                return err_input(err, "%s: tensor %s has no place in this architecture", weights->files[f].path, name);
+        }
     return 0;
 }
 
-// The parameters that the file must hold; an absurd config.json is found out before memory is taken.
-static int check_size(const ModelConfig *config, const Safetensors *st, Err *err)
+// The parameters that the files must hold; an absurd config.json is found out before memory is taken.
+static int check_size(const ModelConfig *config, const Weights *weights, Err *err)
 {
     double wanted = (double)config->vocab * (double)config->dim +
         (double)config->layers * (double)config->dim * (2.0 * (double)(config->heads + config->kv_heads) * (double)config->head_dim + 3.0 * (double)config->ff);
     double found = 0;
-    for (size_t i = 0; i < st->count; i++) found += (double)st->tensors[i].count;
-    return found >= wanted ? 0 : err_input(err, "%s: holds %.0f numbers, but config.json describes a model of at least %.0f", st->path, found, wanted);
+    for (size_t f = 0; f < weights->count; f++)
+        for (size_t i = 0; i < weights->files[f].count; i++) found += (double)weights->files[f].tensors[i].count;
+    if (found >= wanted) return 0;
+    return err_input(err, "%s: holds %.0f numbers, but config.json describes a model of at least %.0f", weights->files[0].path, found, wanted);
+}
+
+static bool is_little_endian(void)
+{
+    const uint16_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+
+// Where the parameters begin in the file, when it holds them as the model does: float32, little-endian, in the order of the table.
+static const uint8_t *find_parameters(const Model *model, const Weights *weights)
+{
+    const Safetensors *st = &weights->files[0];
+    const StTensor *first = safetensors_find(st, model->tensors[0].name);
+    if (weights->count != 1 || !first || (first->data - st->map.data) % (ptrdiff_t)sizeof(float) || !is_little_endian()) return NULL;
+    for (size_t i = 0; i < model->tensor_count; i++) {
+        const Tensor *want = model->tensors + i;
+        const StTensor *found = safetensors_find(st, want->name);
+        if (!found || found->type != ST_F32 || found->count != want->rows * want->cols) return NULL;
+        if ((size_t)(found->data - first->data) != want->offset * sizeof(float)) return NULL;
+    }
+    return first->data;
+}
+
+/* The parameters stay in the file, so that starting costs no copy and models read from one file share memory: the policy and p0,
+ * until the policy's are changed, and those of frozen layers for good. Otherwise memory to read them into. */
+static int place_parameters(Model *model, const Weights *weights, Err *err)
+{
+    const Safetensors *st = &weights->files[0];
+    const uint8_t *parameters = find_parameters(model, weights);
+    int status = parameters ? os_map_private(&model->map, st->path, err) : 1;
+    if (status < 0) return -1;
+    if (!status && model->map.size != st->map.size) return err_input(err, "%s: changed while it was read", st->path);
+    if (!status) model->parameters = (float *)(uintptr_t)(model->map.data + (parameters - st->map.data));
+    else model->parameters = mem_new(err, model->parameter_count, sizeof(float));
+    return model->parameters ? 0 : err_prefix(err, "%s", st->path);
 }
 
 int checkpoint_load(Model *model, const char *folder, Err *err)
 {
     ModelConfig config;
+    Weights weights;
     *model = (Model){0};
-    if (checkpoint_load_config(&config, folder, err)) return -1;
-    char *path = os_join(err, folder, "model.safetensors");
-    Safetensors st;
-    int status = path ? safetensors_open(&st, path, err) : -1;
-    if (!status) {
-        status = check_size(&config, &st, err);
-        if (!status) status = model_init(model, &config, err);
-        if (!status && (status = read_weights(model, &st, err))) model_free(model);
-        safetensors_close(&st);
-    }
-    mem_free(path);
+    if (checkpoint_load_config(&config, folder, err) || weights_open(&weights, folder, err)) return -1;
+    int status = check_size(&config, &weights, err) || model_init_table(model, &config, err) ? -1 : 0;
+    if (!status && (status = place_parameters(model, &weights, err))) model_free(model);
+    if (!status && (status = read_weights(model, &weights, err))) model_free(model);
+    weights_close(&weights);
     return status;
 }
 
@@ -240,10 +290,10 @@ int checkpoint_load_tokenizer(Tokenizer *tk, const char *folder, const ModelConf
     return status;
 }
 
-static int write_config(const char *folder, const ModelConfig *config, Err *err)
+static int write_config(const char *folder, const ModelConfig *config, StType type, Err *err)
 {
     char *path = os_join(err, folder, "config.json");
-    json_t *object = config_object(config);
+    json_t *object = config_object(config, type);
     Text text = {0};
     int status = path ? json_write_pretty(&text, object, err) : -1;
     if (!status) status = os_write_file(path, text.data, text.length, err);
@@ -253,31 +303,41 @@ static int write_config(const char *folder, const ModelConfig *config, Err *err)
     return status;
 }
 
-static int write_weights(const char *folder, const Model *model, Err *err)
+static int write_weights(const char *folder, const Model *model, StType type, Err *err)
 {
     char *path = os_join(err, folder, "model.safetensors");
     StOutput *outputs = path ? mem_new(err, model->tensor_count, sizeof *outputs) : NULL;
     for (size_t i = 0; outputs && i < model->tensor_count; i++) {
         const Tensor *t = model->tensors + i;
-        outputs[i] = (StOutput){.name = t->name, .type = ST_F32, .dims = t->dims, .shape = {t->dims == 1 ? t->cols : t->rows, t->cols},
+        outputs[i] = (StOutput){.name = t->name, .type = type, .dims = t->dims, .shape = {t->dims == 1 ? t->cols : t->rows, t->cols},
             .data = model->parameters + t->offset};
     }
-    int status = outputs ? safetensors_write(path, outputs, model->tensor_count, err) : -1;
+    int status = outputs ? safetensors_write_ordered(path, outputs, model->tensor_count, err) : -1;
     mem_free(outputs);
     mem_free(path);
     return status;
 }
 
-int checkpoint_save(const char *folder, const Model *model, const Tokenizer *tk, Err *err)
+static int save(const char *folder, const Model *model, const Tokenizer *tk, StType type, Err *err)
 {
-    if (os_make_folders(folder, err) || write_weights(folder, model, err)) return -1;
+    if (os_make_folders(folder, err) || write_weights(folder, model, type, err)) return -1;
     if (tk) {
         char *path = os_join(err, folder, "tokenizer.json");
         int status = path ? tokenizer_save(tk, path, err) : -1;
         mem_free(path);
         if (status) return -1;
     }
-    return write_config(folder, &model->config, err);
+    return write_config(folder, &model->config, type, err);
+}
+
+int checkpoint_save(const char *folder, const Model *model, const Tokenizer *tk, Err *err)
+{
+    return save(folder, model, tk, ST_F32, err);
+}
+
+int checkpoint_save_bf16(const char *folder, const Model *model, const Tokenizer *tk, Err *err)
+{
+    return save(folder, model, tk, ST_BF16, err);
 }
 
 int checkpoint_copy_backbone(Model *model, const Model *source, Err *err)
@@ -294,7 +354,7 @@ int checkpoint_copy_backbone(Model *model, const Model *source, Err *err)
 
 uint64_t checkpoint_hash(const Model *model)
 {
-    json_t *object = config_object(&model->config);
+    json_t *object = config_object(&model->config, ST_F32);
     Text text = {0};
     uint64_t hash = 0;
     if (!json_write(&text, object, NULL)) hash = hash_bytes(0, text.data, text.length);

@@ -15,10 +15,13 @@
 #include "model.h"
 #include "tokenizer.h"
 
-int checkpoint_load(Model *model, const char *folder, Err *err); // LlamaForCausalLM or LlamaForSequenceClassification
+// LlamaForCausalLM or LlamaForSequenceClassification, from model.safetensors or the files its index names; F32, F16, BF16. A file that
+// checkpoint_save wrote is not read but mapped: see Model.map.
+int checkpoint_load(Model *model, const char *folder, Err *err);
 int checkpoint_load_config(ModelConfig *config, const char *folder, Err *err);
 int checkpoint_load_tokenizer(Tokenizer *tk, const char *folder, const ModelConfig *config, Err *err);
 int checkpoint_save(const char *folder, const Model *model, const Tokenizer *tk /* NULL: none */, Err *err);
+int checkpoint_save_bf16(const char *folder, const Model *model, const Tokenizer *tk, Err *err); // weights rounded to BF16
 // The backbone of `source` (all tensors that both have, the first layers when it is deeper) into `model`; sizes must agree.
 int checkpoint_copy_backbone(Model *model, const Model *source, Err *err);
 uint64_t checkpoint_hash(const Model *model); // of configuration and parameter bits

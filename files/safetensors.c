@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DIMS = 8, LENGTH_BYTES = 8, ALIGNMENT = 8 };
+enum { MOST_DIMS = 8, LENGTH_BYTES = 8, ALIGNMENT = 8, ORDERED_ALIGNMENT = 64 };
 static const uint64_t longest_header = 100000000; // the limit of the reference implementation
 
 static const struct { const char *name; StType type; size_t size; } types[] = {
@@ -348,15 +348,15 @@ static int by_output_place(const void *a, const void *b)
 }
 
 // Checks every output, gives each its place in the data, leaves the places sorted by name.
-static int plan(Place *places, const char *path, const StOutput *tensors, size_t count, Err *err)
+static int plan(Place *places, const char *path, const StOutput *tensors, size_t count, bool ordered, Err *err)
 {
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
         const StOutput *t = &tensors[i];
         Place *p = &places[i];
         *p = (Place){.tensor = t, .count = 1};
-        if (t->type != ST_F32 && t->type != ST_I64 && t->type != ST_U8)
-            return err_input(err, "%s: tensor \"%.200s\": only F32, I64 and U8 are written", path, t->name);
+        if (t->type != ST_F32 && t->type != ST_I64 && t->type != ST_U8 && t->type != ST_BF16)
+            return err_input(err, "%s: tensor \"%.200s\": only F32, BF16, I64 and U8 are written", path, t->name);
         if (t->dims > MOST_DIMS) return err_input(err, "%s: tensor \"%.200s\": more than %d dimensions", path, t->name, MOST_DIMS);
         if (!utf8_is_valid(t->name, strlen(t->name)) || !strcmp(t->name, "__metadata__"))
             return err_input(err, "%s: \"%.200s\" cannot name a tensor", path, t->name);
@@ -365,7 +365,7 @@ static int plan(Place *places, const char *path, const StOutput *tensors, size_t
         if (!fits || !size_multiply(p->count, types[type_index(t->type)].size, &p->bytes))
             return err_input(err, "%s: tensor \"%.200s\": its size overflows", path, t->name);
     }
-    if (count) qsort(places, count, sizeof *places, by_output_place);
+    if (count && !ordered) qsort(places, count, sizeof *places, by_output_place);
     for (size_t i = 0; i < count; i++) {
         places[i].begin = at;
         if (!size_add(at, places[i].bytes, &at)) return err_input(err, "%s: the size of the file overflows", path);
@@ -388,7 +388,7 @@ static int add_entry(Text *header, const Place *p, Err *err)
 }
 
 // The length, then the keys in the order of their bytes, `__metadata__` among them: it tells transformers who may load this.
-static int build_header(Text *header, const Place *places, size_t count, Err *err)
+static int build_header(Text *header, const Place *places, size_t count, size_t alignment, Err *err)
 {
     static const char metadata[] = "__metadata__";
     bool told = false;
@@ -401,7 +401,7 @@ static int build_header(Text *header, const Place *places, size_t count, Err *er
         if (i < count && (text_puts(header, err, i || told ? "," : "") || add_entry(header, &places[i], err))) return -1;
     }
     if (text_puts(header, err, "}")) return -1;
-    while (header->length % ALIGNMENT)
+    while (header->length % alignment)
         if (text_puts(header, err, " ")) return -1;
     uint64_t length = header->length - LENGTH_BYTES;
     for (size_t i = 0; i < LENGTH_BYTES; i++) header->data[i] = (char)(length >> (8 * i) & 0xFF);
@@ -428,6 +428,26 @@ static void encode_64(uint8_t *bytes, const uint8_t *values, size_t n)
     }
 }
 
+// To nearest, ties to even. -1: a finite value became infinite.
+static int encode_bfloat(uint8_t *bytes, const float *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], 4);
+        uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+        if ((rounded & 0x7F80) == 0x7F80) return -1;
+        bytes[2 * i] = (uint8_t)rounded;
+        bytes[2 * i + 1] = (uint8_t)(rounded >> 8);
+    }
+    return 0;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const Place *x = a, *y = b;
+    return x->begin != y->begin ? (x->begin < y->begin ? -1 : 1) : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
 static int write_values(OsWriter *out, const Place *p, Err *err)
 {
     enum { CHUNK = 1024 };
@@ -435,26 +455,42 @@ static int write_values(OsWriter *out, const Place *p, Err *err)
     size_t size = types[type_index(p->tensor->type)].size;
     for (size_t at = 0; at < p->count; at += CHUNK) {
         size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
-        const uint8_t *values = (const uint8_t *)p->tensor->data + at * size;
+        bool halved = p->tensor->type == ST_BF16;
+        const uint8_t *values = (const uint8_t *)p->tensor->data + at * (halved ? sizeof(float) : size);
+        if (halved && encode_bfloat(bytes, (const float *)p->tensor->data + at, n))
+            return err_input(err, "tensor \"%.200s\" has values that BF16 cannot hold", p->tensor->name);
         if (size == 8) encode_64(bytes, values, n);
-        else if (size == 4) encode_32(bytes, values, n);
+        if (size == 4) encode_32(bytes, values, n);
         if (os_writer_write(out, size == 1 ? values : bytes, n * size, err)) return -1;
     }
     return 0;
 }
 
-int safetensors_write(const char *path, const StOutput *tensors, size_t count, Err *err)
+static int write_file(const char *path, const StOutput *tensors, size_t count, bool ordered, Err *err)
 {
     OsWriter out = {0};
     Text header = {0};
     Place *places = mem_new(err, count, sizeof *places);
-    int status = !places || plan(places, path, tensors, count, err) || build_header(&header, places, count, err);
+    int status = !places || plan(places, path, tensors, count, ordered, err) ||
+        build_header(&header, places, count, ordered ? ORDERED_ALIGNMENT : ALIGNMENT, err);
     status = status || os_writer_open(&out, path, err) || os_writer_write(&out, header.data, header.length, err);
-    if (!status && count) qsort(places, count, sizeof *places, by_output_place);
+    if (!status && count) qsort(places, count, sizeof *places, by_begin);
     for (size_t i = 0; i < count && !status; i++) status = write_values(&out, &places[i], err);
     status = status || os_writer_commit(&out, err);
     os_writer_discard(&out);
     text_free(&header);
     mem_free(places);
     return status ? -1 : 0;
+}
+
+int safetensors_write(const char *path, const StOutput *tensors, size_t count, Err *err)
+{
+    return write_file(path, tensors, count, false, err);
+}
+
+int safetensors_write_ordered(const char *path, const StOutput *tensors, size_t count, Err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tensors[i].type != ST_F32 && tensors[i].type != ST_BF16) return err_input(err, "%s: tensor \"%.200s\": only floats are written in order", path, tensors[i].name);
+    return write_file(path, tensors, count, true, err);
 }

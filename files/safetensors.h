@@ -34,9 +34,12 @@ int safetensors_read_i64(const Safetensors *st, const StTensor *t, int64_t *out,
 float float_from_half(uint16_t bits);
 float float_from_bfloat(uint16_t bits);
 
-// Writing: header keys sorted by bytes; data with I64 before F32 before U8 (so that every tensor is aligned to its type), each in the
+// Writing: header keys sorted by bytes; data with I64 before F32 before BF16 before U8 (so that every tensor is aligned to its type), each in the
 // order of the names; the data starts at a multiple of 8; atomic. The same tensors give the same bytes in any order.
-typedef struct { const char *name; StType type; size_t dims, shape[8]; const void *data; } StOutput; // ST_F32, ST_I64 or ST_U8 (native arrays)
+// ST_F32, ST_I64 or ST_U8 (native arrays); ST_BF16: floats, to be rounded to nearest even
+typedef struct { const char *name; StType type; size_t dims, shape[8]; const void *data; } StOutput;
 int safetensors_write(const char *path, const StOutput *tensors, size_t count, Err *err);
+// The data in the order given, floats only, beginning at a multiple of 64: a program that wants them so can use the mapped file as it is.
+int safetensors_write_ordered(const char *path, const StOutput *tensors, size_t count, Err *err);
 
 #endif

@@ -549,7 +549,7 @@ static void refuses_to_write_what_no_one_could_read(void **state)
         {{{"a", ST_F32, 0, {0}, NULL}, {"a", ST_I64, 0, {0}, NULL}}, 2, "two tensors are named \"a\""},
         {{{"__metadata__", ST_F32, 0, {0}, NULL}}, 1, "cannot name a tensor"},
         {{{"\xff", ST_F32, 0, {0}, NULL}}, 1, "cannot name a tensor"},
-        {{{"a", ST_F16, 0, {0}, NULL}}, 1, "only F32, I64 and U8"},
+        {{{"a", ST_F16, 0, {0}, NULL}}, 1, "only F32, BF16, I64 and U8"},
         {{{"a", ST_F32, 9, {1}, NULL}}, 1, "more than 8 dimensions"},
         {{{"a", ST_F32, 2, {SIZE_MAX / 2, 3}, NULL}}, 1, "overflows"},
         {{{"a", ST_F32, 1, {SIZE_MAX / 4}, NULL}, {"b", ST_F32, 1, {SIZE_MAX / 4}, NULL}}, 2, "overflows"},
