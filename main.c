@@ -10,7 +10,7 @@
 
 const Command *const command_table[] = {
     &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare, &command_collect, &command_rank,
-    &command_finetune, &command_eval, &command_generate, &command_report, &command_trace, &command_info, NULL,
+    &command_finetune, &command_eval, &command_generate, &command_import, &command_export, &command_report, &command_trace, &command_info, NULL,
 };
 
 static const Command *find_command(const char *name, Err *err)

@@ -70,6 +70,8 @@ typedef struct {
     const char *pooling, *pairs;
     size_t head_tokens, prefix_least;
     double prefix_share;
+    // export
+    const char *format, *dtype;
     // traces
     const char *batch_file;
     size_t steps;
@@ -81,7 +83,7 @@ enum {
     OPT_COMMON = 1 << 0, OPT_RUN = 1 << 1, OPT_TOKENIZER = 1 << 2, OPT_MODEL = 1 << 3, OPT_TRAIN = 1 << 4, OPT_SAMPLE = 1 << 5, OPT_RANK = 1 << 6,
     OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
     OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
-    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_EVAL = 1 << 17, OPT_PLAN = 1 << 18,
+    OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_EVAL = 1 << 17, OPT_PLAN = 1 << 18, OPT_EXPORT = 1 << 19,
     OPT_ALL = (1 << 20) - 1,
     // What an option is to a run's record; beside the groups in the table.
     OPT_ONCE = 1 << 29,   // concerns one invocation or machine: not recorded

@@ -120,6 +120,9 @@ const OptionSpec option_table[] = {
     NUMBER("prefix-share", prefix_share, OPT_HEAD, "0.5", 0, 1, "of texts", "read as a prefix of random length"),
     SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
     SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
+    // export
+    CHOICE("format", format, OPT_EXPORT, "hf", "hf|gguf", "a Hugging Face directory, or a GGUF file"),
+    CHOICE("dtype", dtype, OPT_EXPORT, "f32", "f32|bf16|f16|q8_0", "how weights are stored: hf f32 or bf16, gguf f32, f16 or q8_0"),
     {NULL, OPTION_FLAG, 0, 0, NULL, 0, 0, NULL, NULL},
 };
 
