@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* exhaustive.c - what is too long for `make test`: exp, log and sigmoid on all 2^32 floats against the C library's doubles, every
- * instruction set against the first; and the soft fused multiply-add against the machine's on 10^9 triples. Exits with 1 when a
- * bound of docs/SPEC.md (section 21) is broken. All threads; some minutes.
+/* exhaustive.c - what is too long for `make test`: exp, log and sigmoid on all 2^32 floats against the C library's doubles, the other
+ * instruction sets against the first (plain C, which is slow, on one input in 64); and the soft fused multiply-add against the
+ * machine's on 10^9 triples. Exits with 1 when a bound of docs/SPEC.md (section 21) is broken. All threads; some minutes.
  *
  *     make exhaustive                        build/.../tests/exhaustive [TRIPLES]
  */
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1 << 13, CHUNKS = 1 << 19 }; // all bit patterns; a chunk is too short for the kernels to start threads of their own
+enum { CHUNK = 1 << 13, CHUNKS = 1 << 19, SLOWLY = 64 }; // all bit patterns; a chunk is too short for the kernels to start threads of their own
 
 static const Kernels *sets[4];
 static size_t set_count;
@@ -64,6 +64,7 @@ static void check_chunk(Worst *worst, size_t function, uint32_t chunk)
         if (error > worst->error) *worst = (Worst){error, x[i], worst->unlike};
     }
     for (size_t s = 1; s < set_count; s++) {
+        if (chunk % SLOWLY && !strcmp(sets[s]->isa, "plain")) continue;
         functions[function].kernel(sets[s])(z, x, CHUNK);
         for (size_t i = 0; i < CHUNK; i++) worst->unlike += !same(y[i], z[i]);
     }
@@ -155,6 +156,7 @@ static bool check_fma(uint64_t triples)
     }
     printf("fma      %llu triples, %d of them all of special values: %llu differ from the machine's\n", (unsigned long long)triples, (int)ALL_SPECIALS,
         (unsigned long long)wrong);
+    fflush(stdout);
     return !wrong;
 }
 

@@ -103,6 +103,10 @@ static void make_functions(void)
     add("log", "2.2", json_pack("{s:o}", "x", vector_hex(positive, 150)));
     add("sigmoid", "2.3", json_pack("{s:o}", "x", FLOATS(0, -0.0f, 1, -1, 20, -20, 88, -88, -95, -103, -104, 200, -200, INFINITY, -INFINITY, NAN)));
     add("sigmoid", "2.3", json_pack("{s:o}", "x", drawn(6, 100, 4)));
+    add("exp", "2.1", json_pack("{s:o}", "x", drawn(7, 20000, 6)));
+    add("exp", "2.1", json_pack("{s:o}", "x", drawn(8, 20000, -1)));
+    add("sigmoid", "2.3", json_pack("{s:o}", "x", drawn(9, 20000, 3)));
+    add("log", "2.2", json_pack("{s:o}", "x", drawn(10, 20000, 1)));
     add("double_exp", "3.1", json_pack("{s:o}", "x", DOUBLES(0, -0.0, 1, -1, 0.5, 1e-10, 0.34657359027997264, 700, 709.78, 710, 711, -708.5, -740, -745.2, -746, -747, INFINITY, NAN)));
     add("double_log", "3.2", json_pack("{s:o}", "x", DOUBLES(1, 2, 0.5, 0.70710678118654746, 0.70710678118654757, 1.4142135623730951, 10, 1e300, 1e-310, 0x1p-1074, 0.999999, 0, -1, INFINITY, NAN)));
     add("double_log1p", "3.3", json_pack("{s:o}", "x", DOUBLES(0, 1e-300, 1e-17, -1e-17, 0.5, 1, 3, -0.5, -1, -2, 1e10, 0x1p61, INFINITY)));
