@@ -119,7 +119,6 @@ static void make_functions(void)
     add("sums", "1.3 1.5", json_pack("{s:o}", "x", FLOATS(-0.0f, -0.0f, -0.0f)));
     add("sums", "1.3", json_pack("{s:o}", "x", FLOATS(-1, -0.0f, 0, -0.0f)));
     add("sums", "1.3", json_pack("{s:o}", "x", FLOATS(0, -0.0f, -3)));
-    write("functions");
 }
 
 static void make_philox(void)
@@ -136,7 +135,6 @@ static void make_philox(void)
     add("shuffle", "4.6", parse("{\"n\":37,\"seed\":1,\"stream\":4,\"iteration\":1025}"));
     add("stage", "11.1", parse("{\"prompts\":7,\"stage\":3,\"iterations\":6,\"seed\":5}"));
     add("stage", "11.1", parse("{\"prompts\":5,\"stage\":11,\"iterations\":2,\"seed\":6}"));
-    write("philox");
 }
 
 // ---- arrays ----------------------------------------------------------------------------------------------------------------------
@@ -154,7 +152,6 @@ static void make_linear(void)
         add("linear_backward", "8.1", json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "rows", (json_int_t)rows, "out", (json_int_t)out, "in", (json_int_t)in,
             "x", drawn(seed, rows * in, 0), "w", drawn(seed + 1, out * in, 0), "dy", drawn(seed + 3, rows * out, 0), "dw", drawn(seed + 4, out * in, 0)));
     }
-    write("linear");
 }
 
 /* Sixteen products that underflow to -0 fill the lanes; the seventeenth keeps lane 0 at -0, and the padded step turns the others to +0.
@@ -194,7 +191,6 @@ static void make_rows(void)
     json_object_set_new(lookup, "dtable", drawn(310, 20, 0));
     json_object_set_new(lookup, "dy", drawn(311, 30, 0));
     add("embedding_backward", "8.6", lookup);
-    write("rows");
 }
 
 static void make_attention(void)
@@ -211,7 +207,6 @@ static void make_attention(void)
         json_object_set_new(in, "dout", drawn(420 + (unsigned)i, cases[i].rows * cases[i].out, 0));
         add("attention", "6.6 8.5", in);
     }
-    write("attention");
 }
 
 static void make_losses(void)
@@ -243,7 +238,6 @@ static void make_losses(void)
     add("schedule", "9.5", parse("{\"schedule\":\"linear\",\"lr\":0.01,\"warmup\":0.3,\"final_lr\":0,\"steps\":7}"));
     add("schedule", "9.5", parse("{\"schedule\":\"constant\",\"lr\":0.5,\"warmup\":0.5,\"final_lr\":0.1,\"steps\":5}"));
     add("schedule", "9.5", parse("{\"schedule\":\"cosine\",\"lr\":1,\"warmup\":1,\"final_lr\":0.1,\"steps\":3}"));
-    write("losses");
 }
 
 // ---- decisions -------------------------------------------------------------------------------------------------------------------
@@ -275,7 +269,6 @@ static void make_choices(void)
     add_choice(drawn(601, 1000, 1), 1.3, 0, 0.9);
     add_choice(drawn(602, 1000, 4), 0.01, 0, 1);
     add_choice(drawn(603, 513, 2), 1, 512, 1e-6);
-    write("choose");
 }
 
 static void make_ranks(void)
@@ -291,7 +284,6 @@ static void make_ranks(void)
         json_object_set_new(in, "log_ratio", FLOATS(0, 1, 0.5f, 0, 0.25f, -2, 3, -0.3f, 0, -1, 0));
         add("rank", "13", in);
     }
-    write("rank");
 }
 
 static void make_texts(void)
@@ -312,7 +304,6 @@ static void make_texts(void)
     json_t *measures = parse("{\"cut\":6,\"segment\":5,\"seed\":3,\"tokens\":[[1,2,3,1,2],[4,4,4,4,4,4,4,4],[1,2],[9],[3,1,2,3,1,2,7],[5,6]]}");
     json_object_set_new(measures, "value", FLOATS(-3.5f, -1.25f, -0.1f, 0.2f, -7, -2));
     add("measures", "17", measures);
-    write("texts");
 }
 
 // ---- models ----------------------------------------------------------------------------------------------------------------------
@@ -345,7 +336,6 @@ static void make_models(void)
     add("sample", "10 11.2 11.5", with_model(GROUPED ",\"tied\":true,\"eos\":0}", "{\"sequences\":[[1],[7,8,9],[5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5]],\"K\":4,\"max_new\":9,\"seed\":21,\"iteration\":2}"));
     add("sample", "10 11.2 11.5", with_model(ODD ",\"eos\":3}", "{\"sequences\":[[1],[7,8,9]],\"K\":3,\"max_new\":20,\"seed\":22,\"temperature\":0.8,\"top_k\":7,\"top_p\":0.9}"));
     add("sample", "10.2", with_model(ODD ",\"eos\":3}", "{\"sequences\":[[1],[7,8,9]],\"K\":1,\"max_new\":20,\"seed\":22,\"temperature\":0}"));
-    write("models");
 }
 
 static void make_raft(void)
@@ -363,24 +353,20 @@ static void make_raft(void)
         snprintf(in, sizeof in, how[i], texts);
         add("raft", "14", with_model(model, in));
     }
-    write("raft");
 }
+
+static void (*const makers[])(void) = { // in the order of vector_files
+    make_philox, make_functions, make_linear, make_rows, make_attention, make_losses, make_choices, make_ranks, make_texts, make_models, make_raft,
+};
 
 int main(void)
 {
     Err err = {0};
     if (compute_init(&cx, "plain", "own", 1, &err)) return fprintf(stderr, "make_vectors: %s\n", err.text), err.status;
-    make_philox();
-    make_functions();
-    make_linear();
-    make_rows();
-    make_attention();
-    make_losses();
-    make_choices();
-    make_ranks();
-    make_texts();
-    make_models();
-    make_raft();
+    for (size_t i = 0; vector_files[i]; i++) {
+        makers[i]();
+        write(vector_files[i]);
+    }
     compute_free(&cx);
     return 0;
 }

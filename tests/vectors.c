@@ -12,6 +12,8 @@
 
 enum { LONGEST = 512 }; // numbers written one by one; more are hashed
 
+const char *const vector_files[] = {"philox", "functions", "linear", "rows", "attention", "losses", "choose", "rank", "texts", "models", "raft", NULL};
+
 void vector_run(VectorCase *c, const char *operation)
 {
     const VectorOperation *const tables[] = {vector_kernels, vector_decisions, vector_models};

@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct { const char *name; void (*run)(VectorCase *c); } VectorOperation;
 extern const VectorOperation vector_kernels[], vector_decisions[], vector_models[]; // each ends with a NULL name
+extern const char *const vector_files[]; // NAME of tests/vectors/NAME.jsonl: each needs only what those before it hold; ends with NULL
 void vector_run(VectorCase *c, const char *operation); // asserts that there is one of this name
 void vector_free(VectorCase *c);
 
