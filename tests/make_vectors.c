@@ -109,6 +109,9 @@ static void make_functions(void)
     add("log", "2.2", json_pack("{s:o}", "x", drawn(10, 20000, 1)));
     add("double_exp", "3.1", json_pack("{s:o}", "x", DOUBLES(0, -0.0, 1, -1, 0.5, 1e-10, 0.34657359027997264, 700, 709.78, 710, 711, -708.5, -740, -745.2, -746, -747, INFINITY, NAN)));
     add("double_log", "3.2", json_pack("{s:o}", "x", DOUBLES(1, 2, 0.5, 0.70710678118654746, 0.70710678118654757, 1.4142135623730951, 10, 1e300, 1e-310, 0x1p-1074, 0.999999, 0, -1, INFINITY, NAN)));
+    double ends[512]; // where the series converges slowest, so that its last term shows
+    for (size_t i = 0; i < 256; i++) ends[i] = 1.40625 + (double)i / 32768, ends[256 + i] = 0.7109375 + (double)i / 32768;
+    add("double_log", "3.2", json_pack("{s:o}", "x", doubles(ends, 512)));
     add("double_log1p", "3.3", json_pack("{s:o}", "x", DOUBLES(0, 1e-300, 1e-17, -1e-17, 0.5, 1, 3, -0.5, -1, -2, 1e10, 0x1p61, INFINITY)));
     add("double_sin", "3.6", json_pack("{s:o}", "x", DOUBLES(0, -0.0, 0.5, -0.5, 0.78539816339744828, 1.5707963267948966, 3, -3, 6.2831853071795862, 100.25, 1048576, -1048575.5)));
     add("double_cos", "3.6", json_pack("{s:o}", "x", DOUBLES(0, 0.5, -0.5, 0.78539816339744828, 1.5707963267948966, 3, -3, 6.2831853071795862, 100.25, 1048576, -1048575.5)));
