@@ -241,6 +241,11 @@ static void make_losses(void)
     add("schedule", "9.5", parse("{\"schedule\":\"linear\",\"lr\":0.01,\"warmup\":0.3,\"final_lr\":0,\"steps\":7}"));
     add("schedule", "9.5", parse("{\"schedule\":\"constant\",\"lr\":0.5,\"warmup\":0.5,\"final_lr\":0.1,\"steps\":5}"));
     add("schedule", "9.5", parse("{\"schedule\":\"cosine\",\"lr\":1,\"warmup\":1,\"final_lr\":0.1,\"steps\":3}"));
+    json_t *ppo = parse("{\"lengths\":[5,1,9,4],\"beta\":0.05,\"gamma\":0.99,\"lambda\":0.95,\"ratio_clip\":0.2,\"value_clip\":0.2,\"vf_coef\":0.1}");
+    static const char *const arrays[] = {"logprob", "ref_logprob", "value", "logprob_now", "value_now"};
+    for (size_t i = 0; i < 5; i++) json_object_set_new(ppo, arrays[i], drawn(540 + (unsigned)i, 19, i < 4 ? 0 : -1));
+    json_object_set_new(ppo, "score", FLOATS(1.5f, -0.25f, 0, 3));
+    add("ppo", "22.2 22.3 22.4 22.5 22.6", ppo);
 }
 
 // ---- decisions -------------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ static void run_choose(VectorCase *c)
         c->cx->k->cross_entropy(row, logprob + i, token + i, NULL, 1, vocab);
     }
     choice_scratch_free(&scratch);
+    if (how.temperature > 0) {
+        c->cx->k->exp_scaled(row, logits, vocab, how.temperature);
+        vector_put_floats(c, "p", row, vocab);
+    }
     vector_put_ids(c, "token", token, n);
     vector_put_floats(c, "logprob", logprob, n);
 }

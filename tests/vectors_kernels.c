@@ -6,6 +6,7 @@
 #include "kernels/hostmath.h"
 #include "kernels/matmul.h"
 #include "loss.h"
+#include "ppo_loss.h"
 #include "train.h"
 
 #include <assert.h>
@@ -259,6 +260,34 @@ static void run_adamw(VectorCase *c)
     model_free(&model);
 }
 
+// Rewards and advantages of tokens, then both losses with what the model says now.
+static void run_ppo(VectorCase *c)
+{
+    size_t N, n;
+    float *old = vector_floats(c, "logprob", &N), *ref = vector_floats(c, "ref_logprob", NULL), *value = vector_floats(c, "value", NULL);
+    float *score = vector_floats(c, "score", NULL), *now = vector_floats(c, "logprob_now", NULL), *value_now = vector_floats(c, "value_now", NULL);
+    uint32_t *lengths = vector_ids(c, "lengths", &n);
+    size_t *length = vector_block(c, n, sizeof *length);
+    float *reward = vector_block(c, N, sizeof *reward), *advantage = vector_block(c, N, sizeof *advantage), *target = vector_block(c, N, sizeof *target);
+    float *loss = vector_block(c, N, sizeof *loss), *slope = vector_block(c, N, sizeof *slope), *ratio = vector_block(c, N, sizeof *ratio);
+    PpoAction *drawn = vector_block(c, N, sizeof *drawn);
+    for (size_t i = 0; i < n; i++) length[i] = lengths[i];
+    ppo_token_rewards(reward, old, ref, score, length, n, vector_number(c, "beta", 0));
+    ppo_advantages(advantage, target, reward, value, length, n, vector_number(c, "gamma", 1), vector_number(c, "lambda", 1));
+    vector_put_floats(c, "reward", reward, N);
+    vector_put_floats(c, "advantage", advantage, N);
+    vector_put_floats(c, "target", target, N);
+    ppo_whiten(c->cx->k, advantage, N);
+    vector_put_floats(c, "whitened", advantage, N);
+    for (size_t t = 0; t < N; t++) drawn[t] = (PpoAction){.logprob = old[t], .value = value[t], .advantage = advantage[t], .target = target[t]};
+    ppo_policy_loss(c->cx->k, loss, slope, ratio, now, drawn, N, vector_number(c, "ratio_clip", 0), 1.0f / (float)N);
+    vector_put_floats(c, "policy_loss", loss, N);
+    vector_put_floats(c, "dlogprob", slope, N);
+    ppo_value_loss(loss, slope, value_now, drawn, N, vector_number(c, "value_clip", 0), (float)vector_number(c, "vf_coef", 0) / (float)N);
+    vector_put_floats(c, "value_loss", loss, N);
+    vector_put_floats(c, "dvalue", slope, N);
+}
+
 static void run_schedule(VectorCase *c)
 {
     const char *name = vector_text(c, "schedule");
@@ -277,5 +306,5 @@ const VectorOperation vector_kernels[] = {
     {"sums", run_sums}, {"linear_forward", run_linear_forward}, {"linear_backward", run_linear_backward}, {"rmsnorm", run_rmsnorm},
     {"rope", run_rope}, {"swiglu", run_swiglu}, {"embedding_backward", run_embedding_backward}, {"attention", run_attention},
     {"cross_entropy", run_cross_entropy}, {"logistic_loss", run_logistic_loss}, {"pair_loss", run_pair_loss}, {"adamw", run_adamw},
-    {"schedule", run_schedule}, {NULL, NULL},
+    {"schedule", run_schedule}, {"ppo", run_ppo}, {NULL, NULL},
 };
