@@ -113,15 +113,6 @@ static int run_sft(Comparison *c, const Options *o, PlanResult *result, Err *err
     return status ? -1 : 0;
 }
 
-static int count_tokens(void *self, size_t iteration, const CandidateList *candidates, Err *err)
-{
-    PlanResult *result = self;
-    (void)iteration;
-    (void)err;
-    for (size_t i = 0; i < candidates->count; i++) result->generated += ((const Sample *)candidates->items[i].item)->tokens.length;
-    return 0;
-}
-
 static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
 {
     PlanResult *result = self; // the last one counts
@@ -133,7 +124,22 @@ static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, do
     return 0;
 }
 
-// A run directory of its own, arms/NAME-sSEED, that `raft report` takes.
+/* A run directory of its own, arms/NAME-sSEED. An arm that was cut off goes on in it; one that has other settings by now, or that
+ * ended without its result being kept, begins anew. */
+static int open_arm_run(Run *run, const char *folder, const char *stage, const Settings *settings, const Options *o, const Compute *cx, Err *err)
+{
+    Options anew = *o;
+    Err ignored = {0};
+    if (o->resume && !run_open(run, folder, stage, settings, o, cx, &ignored)) {
+        if (!run->finished) return 0;
+        run_close(run);
+    }
+    anew.force = true;
+    anew.resume = false;
+    return run_open(run, folder, stage, settings, &anew, cx, err);
+}
+
+// `raft report` takes its directory.
 static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, const Settings *settings, PlanResult *result, Err *err)
 {
     Experiment *e = &c->e;
@@ -149,14 +155,16 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         (arm->kind == ARM_PPO && model_add_value_head(&model, err)) ||
         policy_init(&policy, &model, &e->reference, &e->tokenizer, &e->prompts, &c->cx->compute, &how, err) ||
         text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
-        run_open(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
+        open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
         state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
     Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
         .policy = &policy, .rewards = &e->rewards, .evaluate = &measure, .evaluate_every = o->eval_every, .iterations = o->iterations,
         .ppo = arm->kind == ARM_PPO ? &ppo : NULL, .state = &state, .quiet = o->quiet, .keep_answers = true,
-        .listener = {.self = result, .ranked = count_tokens, .measured = keep_evaluation}};
+        .listener = {.self = result, .measured = keep_evaluation}};
     if (!status) status = alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
         run_finish(&run, err);
+    result->generated = alignment.generated;
+    result->seconds = alignment.seconds;
     state_close(&state);
     policy_free(&policy);
     model_free(&model);
@@ -170,8 +178,6 @@ static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *re
     Comparison *c = self;
     ArmSettings s;
     int status = arm_settings_init(&s, c->cx, arm, seed, err);
-    s.options.force = true; // an arm that was cut off is made again
-    s.options.resume = false;
     if (!status && arm->kind == ARM_SFT) status = run_sft(c, &s.options, result, err);
     else if (!status && (arm->kind == ARM_RAFT || arm->kind == ARM_PPO)) status = run_alignment(c, arm, &s.options, &s.settings, result, err);
     else if (!status) status = run_base(c, arm, &s.options, result, err);

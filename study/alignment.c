@@ -185,6 +185,7 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
         progress_finish(&a->bar, "");
         a->sample_seconds = a->policy->sample_seconds;
         a->sampled_tokens = a->policy->sampled_tokens;
+        a->generated += a->sampled_tokens;
         return run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err);
     }
     if (!strcmp(step, "ranked")) return after_ranking(a, iteration, candidates, err);
@@ -261,8 +262,16 @@ static int finish_iteration(Alignment *a, Err *err)
     return status;
 }
 
+static void count_seconds(Alignment *a)
+{
+    double now = os_now_s();
+    a->seconds += now - a->counted;
+    a->counted = now;
+}
+
 static int next(Alignment *a, size_t iteration, size_t phase, Err *err)
 {
+    count_seconds(a);
     a->iteration = iteration;
     a->phase = phase;
     mem_free(a->scores);
@@ -291,7 +300,7 @@ static int restore(Alignment *a, Err *err)
         {"train_seconds", NULL, &a->train_seconds}, {"candidates", &a->all.n, NULL}, {"selected", &a->kept.n, NULL},
         {"reward", NULL, &a->all.mean}, {"selected_reward", NULL, &a->kept.mean}, {"kl", NULL, &a->kl.mean},
         {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
-        {"train_targets", &last->targets, NULL}};
+        {"train_targets", &last->targets, NULL}, {"generated", &a->generated, NULL}, {"seconds", NULL, &a->seconds}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(state, values[i]);
     if (a->ppo) keep_ppo(a);
     if (!state->found) return 0;
@@ -315,6 +324,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
 {
     Raft *raft = &a->raft;
     a->run = run;
+    a->counted = os_now_s();
     a->policy->sample_progress = sample_progress;
     a->policy->train_progress = train_progress;
     a->policy->progress_self = a;

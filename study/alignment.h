@@ -43,9 +43,12 @@ typedef struct {
     // what comes next, kept in the state; phase is one of alignment.c's
     size_t iteration, phase, sampled_tokens;
     double sample_seconds, train_seconds;
+    size_t generated;       // tokens of all stages so far
+    double seconds;         // wall clock so far, of earlier processes, too
     float *scores;          // [candidates] raw rewards of the stage under way
     // of the iteration under way
     Run *run;
+    double counted;         // clock when seconds was last brought up to date
     Progress bar;
     Measure all, kept, kl;  // raw reward of the candidates and of the selected ones; log ratio of the candidates
     Ppo ppo_state;

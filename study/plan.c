@@ -144,7 +144,7 @@ static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult 
     if (!status && !found) {
         double started = os_now_s();
         status = run(self, arm, seed, result, err);
-        result->seconds = os_now_s() - started;
+        if (!(result->seconds > 0)) result->seconds = os_now_s() - started;
         bool written; // read back, so that a result has the same digits whoever made it
         if (!status) status = write_result(result, path, key, err) || read_result(&written, result, path, key, err);
     }

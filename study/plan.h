@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     Evaluation evaluation;
     size_t generated;      // tokens drawn while the arm was made
-    double seconds;        // wall clock of making and measuring it
+    double seconds;        // wall clock of making and measuring it; left at 0 by a runner, plan_run looks at the clock itself
 } PlanResult;
 
 typedef struct {

@@ -468,7 +468,8 @@ static void what_is_not_the_policys_own_is_refused(void **state)
 // ---- a run that is cut off -----------------------------------------------------------------------------------------------------------
 
 enum { CUT_RUNS = 3 };
-typedef struct { size_t ranked, measured; } Cut; // the iteration at which to stop, counted from 1; 0: never
+// The iteration at which to stop, counted from 1; 0: never. generated: what the run counted at its end.
+typedef struct { size_t ranked, measured, generated; } Cut;
 
 static int stop_when_ranked(void *self, size_t iteration, const CandidateList *candidates, Err *err)
 {
@@ -509,6 +510,7 @@ static int align_in(const char *folder, Cut *cut, Model *model, Err *err)
         .iterations = CUT_RUNS, .ppo = &how, .state = &state, .quiet = true,
         .listener = {.self = cut, .ranked = stop_when_ranked, .measured = stop_when_measured}};
     int status = alignment_run(&a, &run, err);
+    cut->generated = a.generated;
     state_close(&state);
     run_close(&run);
     settings_free(&settings);
@@ -523,16 +525,19 @@ static void a_run_that_was_cut_off_goes_on_to_the_same_bits(void **state)
     Err err = {0};
     char *whole = temporary_folder(), *whole_metrics = path_in(whole, "metrics.jsonl");
     Model expected;
-    assert_ok(align_in(whole, &(Cut){0}, &expected, &err), &err);
-    const Cut cuts[] = {{1, 0}, {2, 0}, {3, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}};
+    Cut uncut = {0};
+    assert_ok(align_in(whole, &uncut, &expected, &err), &err);
+    assert_true(uncut.generated > CUT_RUNS * ANSWERS);
+    const Cut cuts[] = {{1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 4, 0}};
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         char *folder = temporary_folder(), *metrics = path_in(folder, "metrics.jsonl");
-        Cut cut = cuts[i];
+        Cut cut = cuts[i], rest = {0};
         Model model;
         assert_failed_error(align_in(folder, &cut, &model, &err), &err, "cut off");
         model_free(&model);
         err = (Err){0};
-        assert_ok(align_in(folder, &(Cut){0}, &model, &err), &err);
+        assert_ok(align_in(folder, &rest, &model, &err), &err);
+        assert_int_equal(rest.generated, uncut.generated);
         assert_same_bits(model.parameters, expected.parameters, expected.parameter_count, "parameters");
         char *got = read_file(metrics, NULL), *want = read_file(whole_metrics, NULL);
         assert_string_equal(got, want);
