@@ -10,6 +10,7 @@ WERROR  ?=#        -Werror in CI
 PREFIX  ?= /usr/local
 DEPS    ?= 1#      0: `make demo` and `make test` never call the package manager
 ISA     ?=#        for `make test`: restrict to one instruction set, as RAFT_ISA does
+PYTHON  ?= python3# for `make verify`; needs numpy
 
 # ---- what is built ---------------------------------------------------------------------------------------------------
 ifeq ($(origin CC),default)
@@ -57,6 +58,7 @@ help:
 	@echo 'make test       all tests         make imdb      the same on the IMDB reviews (IMDB=folder or archive)'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
+	@echo 'make verify     checks the test vectors with a second implementation, in Python (PYTHON=python3, with numpy)'
 	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
 	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
@@ -120,6 +122,10 @@ LINK_test_state := -Wl,--wrap=rename
 # All 2^32 floats through exp, log and sigmoid, 10^9 triples through the soft fma: some minutes.
 exhaustive: $(BUILD)/tests/exhaustive
 	$<
+# A second implementation, in Python and numpy, written from docs/SPEC.md alone.
+.PHONY: verify
+verify:
+	@PYTHON='$(PYTHON)' sh tests/verify_test.sh
 vectors: $(BUILD)/tests/make_vectors
 	$<
 run-tests: $(TEST_BIN) $(BUILD)/raft
