@@ -49,7 +49,7 @@ APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
-.PHONY: all help demo test imdb lib install clean sanitize valgrind deps exhaustive vectors
+.PHONY: all help demo test imdb lib install clean sanitize valgrind deps exhaustive vectors contract print-program
 .DEFAULT_GOAL := all
 all: raft
 
@@ -60,11 +60,12 @@ help:
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
 	@echo 'make verify     checks the test vectors with a second implementation, in Python (PYTHON=python3, with numpy)'
 	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
+	@echo 'make contract   the same bits on every instruction set, compiler, -O and ARM (minutes)'
 	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
 
 # The probes' results; made again when the Makefile or the script changes, or after packages were installed.
-ifeq (,$(filter help clean deps demo test sanitize valgrind imdb,$(or $(MAKECMDGOALS),all)))
+ifeq (,$(filter help clean deps demo test sanitize valgrind imdb contract print-program,$(or $(MAKECMDGOALS),all)))
 -include $(BUILD)/config.mk
 endif
 $(BUILD)/config.mk: tools/configure.sh Makefile
@@ -82,6 +83,10 @@ imdb: deps
 	corpus=$$(sh data/get_imdb.sh $(if $(IMDB),'$(IMDB)')) && ./raft demo --profile imdb-scratch --corpus "$$corpus" --resume
 test: deps
 	@$(MAKE) --no-print-directory run-tests
+contract: deps
+	+@sh tests/contract.sh
+print-program:
+	@echo $(BUILD)/raft
 sanitize: deps
 	@$(MAKE) --no-print-directory run-tests MODE=sanitize
 valgrind: deps
@@ -89,7 +94,7 @@ valgrind: deps
 
 raft: $(BUILD)/raft
 	@cp -f $< $@.tmp && mv -f $@.tmp $@
-.PHONY: raft run-tests
+.PHONY: raft run-tests build-tests
 $(BUILD)/raft: $(APP_OBJ) $(BUILD)/libraft.a
 	$(CC) $(ALL_C) -o $@ $(APP_OBJ) $(BUILD)/libraft.a $(CONFIG_LIBS)
 $(BUILD)/libraft.a: $(LIB_OBJ)
@@ -128,6 +133,7 @@ verify:
 	@PYTHON='$(PYTHON)' sh tests/verify_test.sh
 vectors: $(BUILD)/tests/make_vectors
 	$<
+build-tests: $(TEST_BIN) $(BUILD)/raft
 run-tests: $(TEST_BIN) $(BUILD)/raft
 	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
 

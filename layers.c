@@ -11,6 +11,7 @@
 
 #include "kernels/hostmath.h"
 #include "kernels/matmul.h"
+#include "observe.h"
 
 static LayerActivations *activations(const Pass *pass, size_t layer) { return pass->ws->layers + (pass->ws->training ? layer : 0); }
 
@@ -138,17 +139,23 @@ void model_forward(const Model *model, const PackedModel *packed, Workspace *ws)
 {
     Pass pass = {.model = model, .packed = packed, .ws = ws};
     ws->cx->k->gather_rows(ws->layers[0].x, model->parameters + model->embedding, ws->ids, ws->rows, model->config.dim);
+    observe_pass(PASS_EMBEDDED, 0, model, ws);
     for (size_t l = 0; l < model->config.layers; l++) {
         attention_block_forward(&pass, l);
+        observe_pass(PASS_ATTENTION, l, model, ws);
         feed_forward_block_forward(&pass, l);
+        observe_pass(PASS_FEED_FORWARD, l, model, ws);
     }
 }
 
 void model_backward(const Model *model, float *gradient, Workspace *ws)
 {
     Pass pass = {.model = model, .ws = ws, .gradient = gradient};
+    observe_pass(PASS_HEAD_BACKWARD, 0, model, ws);
     for (size_t l = model->config.layers; l-- > 0;) {
         feed_forward_block_backward(&pass, l);
+        observe_pass(PASS_FEED_FORWARD_BACKWARD, l, model, ws);
         attention_block_backward(&pass, l);
+        observe_pass(PASS_ATTENTION_BACKWARD, l, model, ws);
     }
 }

@@ -11,6 +11,7 @@
 
 #include "kernels/hostmath.h"
 #include "kernels/matmul.h"
+#include "observe.h"
 
 enum { CHUNK_FLOATS = 1 << 20 }; // logits alive at once: 4 MB keeps a chunk near the cache; at least 16 rows
 
@@ -120,6 +121,7 @@ void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossSc
         size_t rows = t->count - i < s->chunk_rows ? t->count - i : s->chunk_rows;
         float *normed = s->normed + i * c->dim, *dlogits = s->logits;
         head_forward(model, NULL, s, s->logits, i, rows);
+        observe_loss(s->cx, &(SeenLoss){model, ws, rows, t->row + i, t->target + i, normed, s->logits});
         if (t->weigh) {
             s->cx->k->cross_entropy(s->logits, logprob + i, t->target + i, NULL, rows, c->vocab);
             t->weigh(t->weigh_self, i, rows);

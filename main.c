@@ -10,16 +10,23 @@
 
 const Command *const command_table[] = {
     &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare, &command_collect, &command_rank,
-    &command_finetune, &command_eval, &command_generate, &command_import, &command_export, &command_report, &command_trace, &command_info, NULL,
+    &command_finetune, &command_eval, &command_generate, &command_import, &command_export, &command_report, &command_trace, &command_trace_iteration, &command_diff,
+    &command_info, NULL,
 };
 
-static const Command *find_command(const char *name, Err *err)
+// words: how many of argv name it; two are tried before one ("trace iteration" before "trace").
+static const Command *find_command(int argc, char **argv, int *words, Err *err)
 {
     const Command *nearest = command_table[0];
-    for (size_t i = 0; command_table[i]; i++) {
-        if (!strcmp(command_table[i]->name, name)) return command_table[i];
-        if (text_distance(name, command_table[i]->name) < text_distance(name, nearest->name)) nearest = command_table[i];
+    const char *name = argv[0];
+    char both[64];
+    for (*words = argc > 1 ? 2 : 1; *words; --*words) {
+        snprintf(both, sizeof both, "%s%s%s", name, *words == 2 ? " " : "", *words == 2 ? argv[1] : "");
+        for (size_t i = 0; command_table[i]; i++)
+            if (!strcmp(command_table[i]->name, both)) return command_table[i];
     }
+    for (size_t i = 0; command_table[i]; i++)
+        if (text_distance(name, command_table[i]->name) < text_distance(name, nearest->name)) nearest = command_table[i];
     err_input(err, "unknown command \"%s\"; did you mean \"%s\"? (raft help lists all)", name, nearest->name);
     return NULL;
 }
@@ -30,15 +37,16 @@ static int help_overview(FILE *out)
 {
     fputs("raft - Reward rAnked FineTuning: collect answers, rank them by reward, fine-tune on the best\n\n"
           "usage: raft COMMAND [operands] [--profile NAME] [--option value]...\n\n", out);
-    for (size_t i = 0; command_table[i]; i++) fprintf(out, "  %-10s %s\n", command_table[i]->name, command_table[i]->summary);
+    for (size_t i = 0; command_table[i]; i++) fprintf(out, "  %-16s %s\n", command_table[i]->name, command_table[i]->summary);
     fputs("\nraft help COMMAND lists its options with defaults and units; raft --version tells which build this is.\n"
           "Exit status: 0 done; 1 failed while running; 2 the command line or a file is at fault.\n", out);
     return 0;
 }
 
-static int help_command(const char *name, Err *err)
+static int help_command(int argc, char **argv, Err *err)
 {
-    const Command *command = find_command(name, err);
+    int words;
+    const Command *command = find_command(argc, argv, &words, err);
     Text options = {0};
     if (!command || options_help(&options, command->groups, command->defaults, err)) {
         text_free(&options);
@@ -90,11 +98,12 @@ static int run(int argc, char **argv, Err *err)
     if (!strcmp(name, "--version") || !strcmp(name, "version"))
         return printf("raft %s (%s), %s\n", raft_version(), raft_commit(), raft_compiler()) < 0;
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
-        return argc > 2 ? help_command(argv[2], err) : help_overview(stdout);
-    const Command *command = find_command(name, err);
+        return argc > 2 ? help_command(argc - 2, argv + 2, err) : help_overview(stdout);
+    int words;
+    const Command *command = find_command(argc - 1, argv + 1, &words, err);
     if (!command) return -1;
-    if (asks_for_help(argc - 2, argv + 2)) return help_command(name, err);
-    return run_command(command, argc - 2, argv + 2, err);
+    if (asks_for_help(argc - 1 - words, argv + 1 + words)) return help_command(argc - 1, argv + 1, err);
+    return run_command(command, argc - 1 - words, argv + 1 + words, err);
 }
 
 int main(int argc, char **argv)

@@ -22,6 +22,7 @@
 #include "files/unicode.h"
 #include "kernels/strict.h"
 #include "loss.h"
+#include "observe.h"
 #include "sample-internal.h"
 
 enum {
@@ -187,6 +188,18 @@ static void choose_chunk(Sampler *s, size_t first, size_t end)
     }
 }
 
+static void show_choices(const Sampler *s, size_t first, size_t end)
+{
+    size_t vocab = s->model->config.vocab;
+    for (size_t i = first; i < end; i++) {
+        const Choice *c = s->choices + i;
+        size_t answer = s->sequences[c->sequence].answer;
+        observe_choice(s->cx, &(SeenChoice){.slot = prompt_of(s, answer)->slot, .k = s->how->first_sample + answer % s->how->samples,
+            .step = s->answers[answer].length, .vocab = vocab, .logits = s->logits + c->logits_row * vocab, .token = c->token,
+            .logprob = c->logprob});
+    }
+}
+
 // The next token of every choice. Rows of logits pass in chunks; answers that just began share their prompt's row.
 static void choose_tokens(Sampler *s)
 {
@@ -202,6 +215,7 @@ static void choose_tokens(Sampler *s)
         }
         lm_logits(s->model, &s->packed, &s->ws, &s->scratch, s->logits, s->rows, rows);
         choose_chunk(s, first, end);
+        if (s->cx->observer) show_choices(s, first, end);
     }
 }
 

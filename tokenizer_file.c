@@ -312,7 +312,7 @@ static int write_token(Text *out, const Tokenizer *tk, size_t id, Err *err)
         char letter[4];
         if (sentencepiece && token.bytes[i] == ' ') status = text_puts(&spelled, err, SPACE_LETTER);
         else if (sentencepiece) status = text_add(&spelled, err, token.bytes + i, 1);
-        else status = text_add(&spelled, err, letter, utf8_encode(letter, byte_to_letter((unsigned char)token.bytes[i])));
+        else status = text_add(&spelled, err, letter, utf8_put(letter, byte_to_letter((unsigned char)token.bytes[i])));
     }
     if (!status) status = json_write_string(out, spelled.data, spelled.length, err);
     text_free(&spelled);

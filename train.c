@@ -11,6 +11,7 @@
 
 #include "kernels/hostmath.h"
 #include "kernels/philox.h"
+#include "observe.h"
 
 TrainOptions train_defaults(void)
 {
@@ -330,6 +331,7 @@ int trainer_step(Trainer *t, const Example *examples, size_t n, StepStats *stats
 {
     if (trainer_gradient(t, examples, n, stats, err)) return -1;
     trainer_update(t, stats);
+    observe_step(t->cx, &(SeenStep){t->model, t->gradient, t->logprob, stats->targets, stats->loss, stats->grad_norm, stats->lr});
     return 0;
 }
 

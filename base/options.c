@@ -59,6 +59,10 @@ const OptionSpec option_table[] = {
     // traces; before training's "batch", which the name means wherever both are taken and in profiles
     TEXT("batch", batch_file, OPT_TRACE, NULL, "FILE", "safetensors with input_ids and labels (-100: not counted)"),
     SIZE("steps", steps, OPT_TRACE, "1", 1, 1000000, "steps", "on this batch"),
+    FLAG("hashes-only", hashes_only, OPT_RECORD, "write the hashes of tensors and not their values: for large models"),
+    NUMBER("rtol", rtol, OPT_DIFF, "0", 0, 1e6, "", "allowed difference as a fraction of the larger value; 0 with --atol 0: same bits"),
+    NUMBER("atol", atol, OPT_DIFF, "0", 0, 1e30, "", "allowed difference as it stands"),
+    TEXT("map", map, OPT_DIFF, NULL, "FILE", "lines \"name in A   name in B\"; '*' stands for the same characters on both sides"),
     // training
     NUMBER("lr", lr, OPTIMISER, "1e-3", 0, 100, "", "learning rate of AdamW"),
     NUMBER("beta1", beta1, OPTIMISER, "0.9", 0, 0.99999, "", "decay of the mean of gradients"),

@@ -77,6 +77,14 @@ static _Thread_local int guard_depth; // a debugging aid of this thread, never r
 
 void mem_guard_enter(void) { guard_depth++; }
 void mem_guard_leave(void) { assert(guard_depth > 0); guard_depth--; }
+void mem_guard_resume(int depth) { guard_depth = depth; }
+
+int mem_guard_pause(void)
+{
+    int depth = guard_depth;
+    guard_depth = 0;
+    return depth;
+}
 
 void *mem_new(Err *err, size_t n, size_t size)
 {

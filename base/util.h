@@ -44,6 +44,8 @@ void mem_free(void *pointer);                               // NULL-safe
 // While a guard is held by this thread, mem_new and mem_resize assert: nothing allocates inside a training or decoding step.
 void mem_guard_enter(void);
 void mem_guard_leave(void);
+int mem_guard_pause(void);                                  // lifts it for one who only watches; resume(what pause gave) restores it
+void mem_guard_resume(int depth);
 
 // A growing byte string; data is NUL-terminated whenever it is not NULL. The first failure sticks: later adds do nothing and return -1.
 typedef struct { char *data; size_t length, capacity; bool failed; } Text;

@@ -19,7 +19,7 @@ typedef struct {
 } CommandContext;
 
 typedef struct {
-    const char *name, *operands, *summary;
+    const char *name, *operands, *summary; // a name may be two words: "trace iteration" has options of its own
     unsigned groups;        // of options
     const char *defaults;   // "lr=1e-4 epochs=2"; NULL: the table's
     const char *help;       // paragraphs shown by `raft help NAME`
@@ -27,9 +27,10 @@ typedef struct {
     int (*run)(CommandContext *cx, Err *err); // 0 done, -1 error, 1: done, but the answer is "differs" (diff)
 } Command;
 
-extern const Command command_align, command_collect, command_compare, command_demo, command_eval, command_export, command_finetune, command_generate,
+extern const Command command_align, command_collect, command_compare, command_demo, command_diff, command_eval, command_export, command_finetune, command_generate,
     command_import, command_info,
-    command_pretrain, command_rank, command_report, command_reward, command_sft, command_tokenizer, command_trace;
+    command_pretrain, command_rank, command_report, command_reward, command_sft, command_tokenizer, command_trace,
+    command_trace_iteration;
 extern const Command *const command_table[]; // NULL-terminated, in the order of `raft help`
 
 #endif

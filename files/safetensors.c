@@ -27,6 +27,19 @@ static size_t type_index(StType type)
     return i;
 }
 
+const char *st_type_name(StType type) { return types[type_index(type)].name; }
+size_t st_type_size(StType type) { return types[type_index(type)].size; }
+
+bool st_type_find(StType *type, const char *name)
+{
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (strcmp(types[i].name, name)) continue;
+        *type = types[i].type;
+        return true;
+    }
+    return false;
+}
+
 static uint64_t little_endian(const uint8_t *bytes, size_t n)
 {
     uint64_t value = 0;
@@ -52,11 +65,7 @@ static int parse_type(StTensor *t, const json_t *entry, const char *where, Err *
 {
     const char *name = "";
     if (json_get_text(entry, "dtype", &name, where, err)) return -1;
-    for (size_t i = 0; i < TYPE_COUNT; i++) {
-        if (strcmp(types[i].name, name)) continue;
-        t->type = types[i].type;
-        return 0;
-    }
+    if (st_type_find(&t->type, name)) return 0;
     return err_input(err, "%s: dtype \"%.40s\" is not supported (known: F32, F16, BF16, F64, I64, I32, U8, BOOL)", where, name);
 }
 
@@ -95,7 +104,7 @@ static int parse_tensor(StTensor *t, const json_t *entry, const uint8_t *buffer,
     if (header_number(json_array_get(offsets, 0), size, &begin, "data_offsets", where, err)) return -1;
     if (header_number(json_array_get(offsets, 1), size, &end, "data_offsets", where, err)) return -1;
     size_t bytes;
-    if (!size_multiply(t->count, types[type_index(t->type)].size, &bytes)) return err_input(err, "%s: its size overflows", where);
+    if (!size_multiply(t->count, st_type_size(t->type), &bytes)) return err_input(err, "%s: its size overflows", where);
     if (end < begin || end - begin != bytes)
         return err_input(err, "%s: data_offsets [%llu, %llu] do not fit its shape and dtype, which need %zu bytes", where,
             (unsigned long long)begin, (unsigned long long)end, bytes);
@@ -134,7 +143,7 @@ static int parse_entries(Safetensors *st, json_t *header, const uint8_t *buffer,
     return 0;
 }
 
-static size_t tensor_bytes(const StTensor *t) { return t->count * types[type_index(t->type)].size; }
+static size_t tensor_bytes(const StTensor *t) { return t->count * st_type_size(t->type); }
 
 static int by_place(const void *a, const void *b)
 {
@@ -311,7 +320,7 @@ int safetensors_read_f32(const Safetensors *st, const StTensor *t, float *out, s
     case ST_F64: return read_doubles(st, t, out, err);
     default:
         return err_input(
-            err, "%s: tensor \"%.200s\": expected floats, found %s", st->path, t->name, types[type_index(t->type)].name);
+            err, "%s: tensor \"%.200s\": expected floats, found %s", st->path, t->name, st_type_name(t->type));
     }
 }
 
@@ -319,9 +328,9 @@ int safetensors_read_i64(const Safetensors *st, const StTensor *t, int64_t *out,
 {
     if (t->type != ST_I64 && t->type != ST_I32)
         return err_input(
-            err, "%s: tensor \"%.200s\": expected I64 or I32, found %s", st->path, t->name, types[type_index(t->type)].name);
+            err, "%s: tensor \"%.200s\": expected I64 or I32, found %s", st->path, t->name, st_type_name(t->type));
     if (t->count != n) return wrong_count(st, t, n, err);
-    size_t size = types[type_index(t->type)].size;
+    size_t size = st_type_size(t->type);
     for (size_t i = 0; i < n; i++) {
         uint64_t bits = little_endian(t->data + size * i, size);
         if (size == 4 && bits >> 31) bits |= 0xFFFFFFFF00000000u; // the sign
@@ -362,7 +371,7 @@ static int plan(Place *places, const char *path, const StOutput *tensors, size_t
             return err_input(err, "%s: \"%.200s\" cannot name a tensor", path, t->name);
         bool fits = true;
         for (size_t k = 0; k < t->dims; k++) fits = fits && size_multiply(p->count, t->shape[k], &p->count);
-        if (!fits || !size_multiply(p->count, types[type_index(t->type)].size, &p->bytes))
+        if (!fits || !size_multiply(p->count, st_type_size(t->type), &p->bytes))
             return err_input(err, "%s: tensor \"%.200s\": its size overflows", path, t->name);
     }
     if (count && !ordered) qsort(places, count, sizeof *places, by_output_place);
@@ -381,7 +390,7 @@ static int add_entry(Text *header, const Place *p, Err *err)
 {
     const StOutput *t = p->tensor;
     if (json_write_string(header, t->name, strlen(t->name), err)) return -1;
-    if (text_printf(header, err, ":{\"dtype\":\"%s\",\"shape\":[", types[type_index(t->type)].name)) return -1;
+    if (text_printf(header, err, ":{\"dtype\":\"%s\",\"shape\":[", st_type_name(t->type))) return -1;
     for (size_t i = 0; i < t->dims; i++)
         if (text_printf(header, err, "%s%zu", i ? "," : "", t->shape[i])) return -1;
     return text_printf(header, err, "],\"data_offsets\":[%zu,%zu]}", p->begin, p->begin + p->bytes);
@@ -452,7 +461,7 @@ static int write_values(OsWriter *out, const Place *p, Err *err)
 {
     enum { CHUNK = 1024 };
     uint8_t bytes[CHUNK * 8];
-    size_t size = types[type_index(p->tensor->type)].size;
+    size_t size = st_type_size(p->tensor->type);
     for (size_t at = 0; at < p->count; at += CHUNK) {
         size_t n = p->count - at < CHUNK ? p->count - at : CHUNK;
         bool halved = p->tensor->type == ST_BF16;

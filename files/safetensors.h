@@ -31,6 +31,9 @@ const StTensor *safetensors_find(const Safetensors *st, const char *name); // NU
 const StTensor *safetensors_need(const Safetensors *st, const char *name, Err *err); // absent: an error that lists near names
 int safetensors_read_f32(const Safetensors *st, const StTensor *t, float *out, size_t n, Err *err); // wrong n or an integer type: error
 int safetensors_read_i64(const Safetensors *st, const StTensor *t, int64_t *out, size_t n, Err *err); // I64 or I32
+const char *st_type_name(StType type);                 // "F32"
+bool st_type_find(StType *type, const char *name);     // false: no such type
+size_t st_type_size(StType type);                      // bytes
 float float_from_half(uint16_t bits);
 float float_from_bfloat(uint16_t bits);
 

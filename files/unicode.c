@@ -39,7 +39,7 @@ size_t utf8_decode(uint32_t *character, bool *valid, const char *bytes, size_t n
     return used;
 }
 
-size_t utf8_encode(char out[4], uint32_t character)
+size_t utf8_put(char out[4], uint32_t character)
 {
     uint32_t c = character > 0x10FFFF || (character >= 0xD800 && character <= 0xDFFF) ? REPLACEMENT : character;
     if (c < 0x80) {

@@ -12,7 +12,7 @@
 // Decodes one character at bytes[0..n), n > 0. Returns its length; an invalid sequence gives U+FFFD and the length of its
 // maximal valid prefix (at least 1), as the Unicode standard recommends and Python and Rust do.
 size_t utf8_decode(uint32_t *character, bool *valid, const char *bytes, size_t n);
-size_t utf8_encode(char out[4], uint32_t character); // 1 to 4 bytes; a surrogate or a number above U+10FFFF gives U+FFFD
+size_t utf8_put(char out[4], uint32_t character); // 1 to 4 bytes; a surrogate or a number above U+10FFFF gives U+FFFD
 bool utf8_is_valid(const char *bytes, size_t n);
 int utf8_repair(Text *out, const char *bytes, size_t n, size_t *repaired, Err *err); // appends; adds to *repaired
 

@@ -117,6 +117,7 @@ typedef struct { // what a computation runs on; made once by main, passed down, 
     size_t threads;
     float *scratch;        // matmul's packing buffers: MATMUL_THREAD_FLOATS a thread, then MATMUL_SHARED_FLOATS; one call at a time
     size_t scratch_floats;
+    const struct Observer *observer; // who watches (observe.h); NULL: nobody
 } Compute;
 
 // isa: NULL reads RAFT_ISA, else the best that the CPU runs; one that it lacks is an error (status 2) that lists what it has.

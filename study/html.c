@@ -35,9 +35,9 @@ static size_t escape(char out[8], uint32_t c)
     const char *entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" :
         c == '\'' ? "&#39;" : NULL;
     if (entity) return strlen(memcpy(out, entity, strlen(entity) + 1));
-    if (c < 0x20 && c != '\t' && c != '\n') return utf8_encode(out, 0x2400 + c);
-    if (c == 0x7F) return utf8_encode(out, 0x2421);
-    return utf8_encode(out, is_refused(c) ? 0xFFFD : c);
+    if (c < 0x20 && c != '\t' && c != '\n') return utf8_put(out, 0x2400 + c);
+    if (c == 0x7F) return utf8_put(out, 0x2421);
+    return utf8_put(out, is_refused(c) ? 0xFFFD : c);
 }
 
 void html_text(Html *out, const char *bytes, size_t n)

@@ -1,124 +1,134 @@
 // SPDX-License-Identifier: MIT
 /* trace.c - writes what a pass or a training step computed, under names that another implementation can look up.
  *
- * Values are copied out of the very buffers that training uses: nothing is computed in another way for the trace.
+ * Values are copied out of the very buffers that training uses (observe.h): nothing is computed in another way for the trace.
  */
 #include "study/trace.h"
 
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "files/safetensors.h"
 
-// ---- a growing set of named tensors ------------------------------------------------------------------------------------------
+// ---- what a pass shows ---------------------------------------------------------------------------------------------------------
 
-typedef struct { StOutput *items; size_t count, capacity; } Outputs;
+typedef struct { const char *name; const float *values; size_t cols, stride; } Part;
 
-static void outputs_free(Outputs *out)
+static void record_parts(Recorder *r, const char *where, size_t layer, const Workspace *ws, const Part *parts, size_t count)
 {
-    for (size_t i = 0; i < out->count; i++) {
-        mem_free((void *)out->items[i].name);
-        mem_free((void *)out->items[i].data);
+    for (size_t i = 0; i < count; i++)
+        recorder_rows(r, parts[i].values, ws->rows, parts[i].cols, parts[i].stride, "%slayers.%zu.%s", where, layer, parts[i].name);
+}
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+void trace_record_pass(Recorder *r, PassPoint point, size_t layer, const Model *model, const Workspace *ws)
+{
+    const ModelConfig *c = &model->config;
+    const LayerActivations *a = ws->layers + layer;
+    size_t Q = c->heads * c->head_dim, KV = c->kv_heads * c->head_dim, D = c->dim, F = c->ff, row = Q + 2 * KV;
+    const float *output = layer + 1 < c->layers ? ws->layers[layer + 1].x : ws->x;
+    assert(ws->training); // otherwise layers share their buffers
+    switch (point) {
+    case PASS_EMBEDDED: recorder_rows(r, a->x, ws->rows, D, D, "embedding"); break;
+    case PASS_ATTENTION: {
+        const Part parts[] = {{"attention_norm", ws->normed, D, D}, {"q", a->qkv, Q, row}, {"k", a->qkv + Q, KV, row}, {"v", a->qkv + Q + KV, KV, row},
+            {"attention", a->attention, Q, Q}, {"attention_residual", a->x_mid, D, D}};
+        record_parts(r, "", layer, ws, parts, COUNT(parts));
+        break;
     }
-    mem_free(out->items);
-    *out = (Outputs){0};
+    case PASS_FEED_FORWARD: {
+        const Part parts[] = {{"ff_norm", ws->normed, D, D}, {"gate", a->gate_up, F, 2 * F}, {"up", a->gate_up + F, F, 2 * F},
+            {"hidden", ws->hidden, F, F}, {"output", output, D, D}};
+        record_parts(r, "", layer, ws, parts, COUNT(parts));
+        break;
+    }
+    case PASS_HEAD_BACKWARD: recorder_rows(r, ws->dx, ws->rows, D, D, "backward.output"); break;
+    case PASS_FEED_FORWARD_BACKWARD: {
+        const Part parts[] = {{"up", a->gate_up + F, F, 2 * F}, {"gate", a->gate_up, F, 2 * F}, {"attention_residual", ws->dx, D, D}};
+        record_parts(r, "backward.", layer, ws, parts, COUNT(parts));
+        break;
+    }
+    case PASS_ATTENTION_BACKWARD: {
+        const Part parts[] = {{"attention", ws->dattention, Q, Q}, {"v", ws->dqkv + Q + KV, KV, row}, {"k", ws->dqkv + Q, KV, row},
+            {"q", ws->dqkv, Q, row}, {"input", ws->dx, D, D}};
+        record_parts(r, "backward.", layer, ws, parts, COUNT(parts));
+        break;
+    }
+    }
 }
 
-// Copies cols values from each of rows rows, stride floats apart. dims sizes of shape are written.
-static int outputs_add(Outputs *out, const char *name, const float *values, size_t rows, size_t cols, size_t stride, size_t dims,
-    const size_t *shape, Err *err)
+static void record_parameter(Recorder *r, const Tensor *t, const float *values, const char *prefix)
 {
-    if (out->count == out->capacity) {
-        size_t capacity = out->capacity ? 2 * out->capacity : 64;
-        StOutput *grown = mem_resize(err, out->items, out->count, capacity, sizeof *grown);
-        if (!grown) return -1;
-        out->items = grown;
-        out->capacity = capacity;
-    }
-    float *copy = mem_new(err, rows * cols, sizeof *copy);
-    char *own_name = copy ? mem_copy_text(err, name) : NULL;
-    if (!own_name) {
-        mem_free(copy);
-        return -1;
-    }
-    for (size_t r = 0; r < rows; r++) memcpy(copy + r * cols, values + r * stride, cols * sizeof *copy);
-    StOutput *item = &out->items[out->count++];
-    *item = (StOutput){.name = own_name, .type = ST_F32, .dims = dims, .data = copy};
-    memcpy(item->shape, shape, dims * sizeof *shape);
-    return 0;
+    const size_t shape[2] = {t->dims == 1 ? t->cols : t->rows, t->cols};
+    recorder_tensor(r, values + t->offset, t->dims, shape, "%s.%s", prefix, t->name);
 }
 
-// A [1,T,cols] part of a wider matrix of the forward pass.
-static int add_rows(Outputs *out, const char *name, const float *values, size_t T, size_t cols, size_t stride, Err *err)
+void trace_record_parameters(Recorder *r, const Model *model, const float *values, const char *prefix, bool backwards)
 {
-    return outputs_add(out, name, values, T, cols, stride, 3, (size_t[]){1, T, cols}, err);
+    for (size_t i = 0, n = model->tensor_count; i < n; i++)
+        record_parameter(r, model->tensors + (backwards ? n - 1 - i : i), values, prefix);
 }
 
 // ---- a forward pass ------------------------------------------------------------------------------------------------------------
 
-static int add_layer(Outputs *out, const Model *model, const Workspace *ws, size_t l, Err *err)
-{
-    const ModelConfig *c = &model->config;
-    const LayerActivations *a = ws->layers + l;
-    size_t Q = c->heads * c->head_dim, KV = c->kv_heads * c->head_dim, T = ws->rows, D = c->dim, F = c->ff, row = Q + 2 * KV;
-    const float *output = l + 1 < c->layers ? ws->layers[l + 1].x : ws->x;
-    const struct { const char *name; const float *values; size_t cols, stride; } parts[] = {
-        {"q", a->qkv, Q, row},          {"k", a->qkv + Q, KV, row},   {"v", a->qkv + Q + KV, KV, row},
-        {"attention", a->attention, Q, Q}, {"attention_residual", a->x_mid, D, D},
-        {"gate", a->gate_up, F, 2 * F}, {"up", a->gate_up + F, F, 2 * F}, {"output", output, D, D},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        char name[96];
-        snprintf(name, sizeof name, "layers.%zu.%s", l, parts[i].name);
-        if (add_rows(out, name, parts[i].values, T, parts[i].cols, parts[i].stride, err)) return -1;
-    }
-    return 0;
-}
-
-static int add_head(Outputs *out, const Model *model, const Workspace *ws, LossScratch *scratch, Err *err)
+static int record_head(Recorder *r, const Model *model, const Workspace *ws, LossScratch *scratch, Err *err)
 {
     size_t T = ws->rows, V = model->config.vocab, D = model->config.dim;
     if (model->config.head == HEAD_SCORE) {
         float score;
         score_forward(model, ws, scratch, &score);
-        return outputs_add(out, "score", &score, 1, 1, 1, 1, (size_t[]){1}, err);
+        recorder_tensor(r, &score, 1, (size_t[]){1}, "score");
+        return 0;
     }
     float *logits = mem_new(err, T * V, sizeof *logits);
     uint32_t *rows = logits ? mem_new(err, T, sizeof *rows) : NULL;
-    int status = rows ? 0 : -1;
-    if (!status) {
-        for (size_t t = 0; t < T; t++) rows[t] = (uint32_t)t;
+    for (size_t t = 0; rows && t < T; t++) rows[t] = (uint32_t)t;
+    if (rows) {
         lm_logits(model, NULL, ws, scratch, logits, rows, T);
-        status = add_rows(out, "norm", scratch->normed, T, D, D, err);
+        recorder_rows(r, scratch->normed, T, D, D, "norm");
+        recorder_rows(r, logits, T, V, V, "logits");
     }
-    if (!status) status = add_rows(out, "logits", logits, T, V, V, err);
     mem_free(logits);
     mem_free(rows);
+    return rows ? 0 : -1;
+}
+
+static void on_pass(void *self, PassPoint point, size_t layer, const Model *model, const Workspace *ws)
+{
+    trace_record_pass(self, point, layer, model, ws);
+}
+
+static int record_forward(Recorder *r, const Model *model, const Compute *cx, const uint32_t *ids, size_t n, Err *err)
+{
+    const Observer observer = {.self = r, .pass = on_pass};
+    Compute watched = *cx;
+    Workspace ws;
+    LossScratch scratch;
+    watched.observer = &observer;
+    if (workspace_init(&ws, model, &watched, n, 1, true, err)) return -1;
+    int status = loss_scratch_init(&scratch, model, cx, n, err);
+    if (!status) {
+        batch_add(&ws, ids, n);
+        model_forward(model, NULL, &ws);
+        status = record_head(r, model, &ws, &scratch, err);
+        loss_scratch_free(&scratch);
+    }
+    workspace_free(&ws);
     return status;
 }
 
 int trace_forward(const Model *model, const Compute *cx, const uint32_t *ids, size_t n, const char *path, Err *err)
 {
     const ModelConfig *c = &model->config;
-    Workspace ws;
-    LossScratch scratch;
-    Outputs out = {0};
+    Recorder r;
     if (n < 1 || n > c->context) return err_input(err, "%zu token ids, but the model takes 1 to %zu", n, c->context);
     for (size_t i = 0; i < n; i++)
         if (ids[i] >= c->vocab) return err_input(err, "token id %u is outside the vocabulary of %zu", (unsigned)ids[i], c->vocab);
-    if (workspace_init(&ws, model, cx, n, 1, true, err)) return -1;
-    int status = loss_scratch_init(&scratch, model, cx, n, err);
-    if (!status) {
-        batch_add(&ws, ids, n);
-        model_forward(model, NULL, &ws);
-        status = add_rows(&out, "embedding", ws.layers[0].x, n, c->dim, c->dim, err);
-        for (size_t l = 0; !status && l < c->layers; l++) status = add_layer(&out, model, &ws, l, err);
-        if (!status) status = add_head(&out, model, &ws, &scratch, err);
-        if (!status) status = safetensors_write(path, out.items, out.count, err);
-        loss_scratch_free(&scratch);
-    }
-    outputs_free(&out);
-    workspace_free(&ws);
+    if (recorder_open(&r, NULL, false, err)) return -1;
+    r.single = true;
+    int status = record_forward(&r, model, cx, ids, n, err);
+    if (!status) status = recorder_end_part(&r, path, err);
+    recorder_free(&r);
     return status;
 }
 
@@ -171,7 +181,7 @@ static int make_examples(Example *examples, uint32_t *ids, uint32_t *targets, co
 }
 
 // logits [B,T,V] of all positions, from a pass of their own: training computes only those that carry a loss.
-static int add_logits(Outputs *out, const Model *model, const Compute *cx, const Example *examples, size_t B, size_t T, Err *err)
+static int record_logits(Recorder *r, const Model *model, const Compute *cx, const Example *examples, size_t B, size_t T, Err *err)
 {
     size_t V = model->config.vocab;
     Workspace ws;
@@ -188,7 +198,7 @@ static int add_logits(Outputs *out, const Model *model, const Compute *cx, const
         model_forward(model, NULL, &ws);
         lm_logits(model, NULL, &ws, &scratch, logits + b * T * V, rows, T);
     }
-    if (!status) status = outputs_add(out, "logits", logits, B * T, V, V, 3, (size_t[]){B, T, V}, err);
+    if (!status) recorder_tensor(r, logits, 3, (size_t[]){B, T, V}, "logits");
     mem_free(rows);
     mem_free(logits);
     loss_scratch_free(&scratch);
@@ -196,19 +206,7 @@ static int add_logits(Outputs *out, const Model *model, const Compute *cx, const
     return status;
 }
 
-static int add_tensors(Outputs *out, const Model *model, const char *prefix, const float *values, Err *err)
-{
-    for (size_t i = 0; i < model->tensor_count; i++) {
-        const Tensor *t = model->tensors + i;
-        char name[128];
-        snprintf(name, sizeof name, "%s.%s", prefix, t->name);
-        size_t shape[2] = {t->dims == 1 ? t->cols : t->rows, t->cols};
-        if (outputs_add(out, name, values + t->offset, t->rows, t->cols, t->cols, t->dims, shape, err)) return -1;
-    }
-    return 0;
-}
-
-static int run_steps(Outputs *out, Model *model, const Compute *cx, const Example *examples, size_t B, const TrainOptions *options, size_t steps, Err *err)
+static int run_steps(Recorder *r, Model *model, const Compute *cx, const Example *examples, size_t B, const TrainOptions *options, size_t steps, Err *err)
 {
     Trainer trainer;
     float *losses = mem_new(err, steps, sizeof *losses), *norms = losses ? mem_new(err, steps, sizeof *norms) : NULL;
@@ -217,7 +215,7 @@ static int run_steps(Outputs *out, Model *model, const Compute *cx, const Exampl
         for (size_t s = 0; !status && s < steps; s++) {
             StepStats stats;
             status = trainer_gradient(&trainer, examples, B, &stats, err);
-            if (!status && s == 0) status = add_tensors(out, model, "grad", trainer.gradient, err);
+            if (!status && s == 0) trace_record_parameters(r, model, trainer.gradient, "grad", true);
             if (status) break;
             trainer_update(&trainer, &stats);
             losses[s] = (float)stats.loss;
@@ -225,9 +223,11 @@ static int run_steps(Outputs *out, Model *model, const Compute *cx, const Exampl
         }
         trainer_free(&trainer);
     }
-    if (!status) status = outputs_add(out, "loss", losses, 1, steps, steps, 1, &steps, err);
-    if (!status) status = outputs_add(out, "grad_norm", norms, 1, steps, steps, 1, &steps, err);
-    if (!status) status = add_tensors(out, model, "after", model->parameters, err);
+    if (!status) {
+        recorder_tensor(r, losses, 1, &steps, "loss");
+        recorder_tensor(r, norms, 1, &steps, "grad_norm");
+        trace_record_parameters(r, model, model->parameters, "after", false);
+    }
     mem_free(losses);
     mem_free(norms);
     return status;
@@ -238,14 +238,14 @@ int trace_step(Model *model, const Compute *cx, const TraceBatch *batch, const T
     size_t B = batch->sequences, T = batch->length, n = B * T;
     if (model->config.head != HEAD_LM) return err_input(err, "a step is traced for language models; this checkpoint is a reward model");
     if (T > model->config.context) return err_input(err, "sequences of %zu tokens, but the model's context is %zu", T, model->config.context);
-    Outputs out = {0};
+    Recorder r = {0};
     Example *examples = mem_new(err, B, sizeof *examples);
     uint32_t *ids = examples ? mem_new(err, n, sizeof *ids) : NULL, *targets = ids ? mem_new(err, n, sizeof *targets) : NULL;
     int status = targets ? make_examples(examples, ids, targets, batch, model->config.vocab, err) : -1;
-    if (!status) status = add_logits(&out, model, cx, examples, B, T, err);
-    if (!status) status = run_steps(&out, model, cx, examples, B, options, steps, err);
-    if (!status) status = safetensors_write(path, out.items, out.count, err);
-    outputs_free(&out);
+    if (!status) status = record_logits(&r, model, cx, examples, B, T, err);
+    if (!status) status = run_steps(&r, model, cx, examples, B, options, steps, err);
+    if (!status) status = recorder_end_part(&r, path, err);
+    recorder_free(&r);
     mem_free(examples);
     mem_free(ids);
     mem_free(targets);

@@ -251,7 +251,7 @@ static void random_text(Text *text, TestRandom *random)
     text->length = 0;
     for (uint32_t i = 0; i < n; i++) {
         char c[4] = {(char)test_integer(random, 256)};
-        size_t length = kind == 1 ? utf8_encode(c, test_integer(random, 0x110000)) : 1;
+        size_t length = kind == 1 ? utf8_put(c, test_integer(random, 0x110000)) : 1;
         uint32_t w = test_integer(random, WORDS);
         if (kind == 2) assert_ok(text_add(text, &err, words[w], w + 1 == WORDS ? 1 : strlen(words[w])), &err);
         else assert_ok(text_add(text, &err, c, length), &err);
