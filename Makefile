@@ -104,6 +104,11 @@ $(BUILD)/libraft.a: $(LIB_OBJ)
 $(BUILD)/%.o: %.c $(BUILD)/config.mk
 	@mkdir -p $(@D)
 	$(CC) $(ALL_C) $(DEFS_$(notdir $*)) -c -o $@ $<
+# What version.o holds besides its source: made anew when the commit or PREFIX is another.
+$(BUILD)/name.txt: name-of-this-build
+	@echo '$(VERSION) $(COMMIT) $(PREFIX)' | cmp -s - $@ || { mkdir -p $(@D); echo '$(VERSION) $(COMMIT) $(PREFIX)' > $@; }
+$(BUILD)/base/version.o: $(BUILD)/name.txt
+.PHONY: name-of-this-build
 DEFS_version := -DRAFT_VERSION='"$(VERSION)"' -DRAFT_COMMIT='"$(COMMIT)"' -DRAFT_DATADIR='"$(PREFIX)/share/raft"'
 DEFS_dispatch := $(ISAS:%=-DRAFT_HAVE_%) -DRAFT_MATMUL_DEFAULT='"$(strip $(MATMUL))"'
 
@@ -116,12 +121,13 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
-TOOLS := $(BUILD)/tests/make_vectors $(BUILD)/tests/exhaustive
-$(TEST_BIN) $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/support.o $(BUILD)/libraft.a
+TOOLS   := $(BUILD)/tests/make_vectors $(BUILD)/tests/exhaustive
+SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support*.c))
+$(TEST_BIN) $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libraft.a
 	$(CC) $(ALL_C) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CONFIG_LIBS) -lcmocka $(LINK_$*)
 VECTORS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/vectors*.c))
 $(BUILD)/tests/test_vectors $(BUILD)/tests/make_vectors: $(VECTORS)
-.SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(BUILD)/tests/support.o $(VECTORS)
+.SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(SUPPORT) $(VECTORS)
 LINK_test_memory := -Wl,--wrap=calloc
 LINK_test_state := -Wl,--wrap=rename
 # All 2^32 floats through exp, log and sigmoid, 10^9 triples through the soft fma: some minutes.

@@ -9,9 +9,9 @@
 #include <string.h>
 
 const Command *const command_table[] = {
-    &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare, &command_collect, &command_rank,
-    &command_finetune, &command_eval, &command_generate, &command_import, &command_export, &command_report, &command_trace, &command_trace_iteration, &command_diff,
-    &command_info, NULL,
+    &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare,
+    &command_collect, &command_rank, &command_finetune, &command_eval, &command_generate, &command_import, &command_export,
+    &command_report, &command_rerun, &command_trace, &command_trace_iteration, &command_diff, &command_info, NULL,
 };
 
 // words: how many of argv name it; two are tried before one ("trace iteration" before "trace").
@@ -48,7 +48,7 @@ static int help_command(int argc, char **argv, Err *err)
     int words;
     const Command *command = find_command(argc, argv, &words, err);
     Text options = {0};
-    if (!command || options_help(&options, command->groups, command->defaults, err)) {
+    if (!command || options_help(&options, command->groups, command->except, command->defaults, err)) {
         text_free(&options);
         return -1;
     }
@@ -69,9 +69,9 @@ static bool asks_for_help(int argc, char **argv)
 // ---- running a command -----------------------------------------------------------------------------------------------------
 
 // A key given for the stage of the command's own name ("pretrain.lr" in a profile made for `demo`) counts for the command too.
-static int run_command(const Command *command, int argc, char **argv, Err *err)
+int command_run(const Command *command, int argc, char **argv, Err *err)
 {
-    Settings settings = {0};
+    Settings settings = {.except = command->except};
     CommandContext cx = {.settings = &settings};
     int status = settings_parse(&settings, argc, argv, command->groups, command->defaults, err);
     if (!status) status = settings_resolve(&cx.options, &settings, command->name, err);
@@ -103,7 +103,7 @@ static int run(int argc, char **argv, Err *err)
     const Command *command = find_command(argc - 1, argv + 1, &words, err);
     if (!command) return -1;
     if (asks_for_help(argc - 1 - words, argv + 1 + words)) return help_command(argc - 1, argv + 1, err);
-    return run_command(command, argc - 1 - words, argv + 1 + words, err);
+    return command_run(command, argc - 1 - words, argv + 1 + words, err);
 }
 
 int main(int argc, char **argv)

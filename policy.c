@@ -191,6 +191,7 @@ int policy_init(Policy *policy, Model *model, const Model *reference, const Toke
     if (model->config.vocab != reference->config.vocab)
         return err_input(err, "the reference has a vocabulary of %zu, the policy one of %zu", reference->config.vocab,
             model->config.vocab);
+    if (sample_check(&options->sample, model, tokenizer, err)) return -1;
     if (!(policy->experts = mem_new(err, options->expert_count, sizeof *policy->experts))) return -1;
     int status = 0;
     for (size_t e = 0; e < options->expert_count && !status; e++) {

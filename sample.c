@@ -317,7 +317,7 @@ static int continue_answers(Sampler *s, Err *err)
 
 // ---- a whole call --------------------------------------------------------------------------------------------------------------
 
-static int check_options(const SampleOptions *how, const Model *model, const Tokenizer *tokenizer, Err *err)
+int sample_check(const SampleOptions *how, const Model *model, const Tokenizer *tokenizer, Err *err)
 {
     if (model->config.head != HEAD_LM) return err_input(err, "sampling: the model is a reward model: it has no next-token head");
     if (!how->samples) return err_input(err, "--samples must be at least 1");
@@ -439,7 +439,7 @@ static int generate_all(Sampler *s, SampleProgress progress, void *self, Err *er
 int sample_generate(Sampled *answers, const Model *model, const Compute *cx, const Tokenizer *tokenizer,
     const SamplePrompt *prompts, size_t count, const SampleOptions *how, SampleProgress progress, void *self, Err *err)
 {
-    if (check_options(how, model, tokenizer, err) || check_prompts(prompts, count, model, how, err)) return -1;
+    if (sample_check(how, model, tokenizer, err) || check_prompts(prompts, count, model, how, err)) return -1;
     if (!count) return 0;
     Sampler s = {.answers = answers, .model = model, .cx = cx, .tokenizer = tokenizer, .prompts = prompts, .how = how};
     fp_strict();

@@ -33,6 +33,7 @@ typedef struct {
     size_t batch;          // sequences decoded together at most; changes speed and memory, never a bit
 } SampleOptions;
 SampleOptions sample_defaults(void);
+int sample_check(const SampleOptions *how, const Model *model, const Tokenizer *tokenizer, Err *err); // usable? sample_generate asks too
 
 typedef struct { const uint32_t *ids; size_t length; uint32_t slot; } SamplePrompt; // at least one token
 

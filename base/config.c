@@ -52,11 +52,20 @@ static const OptionSpec *find_option(const char *key, unsigned groups)
     return found;
 }
 
-static const char *nearest_option(const char *key, unsigned groups)
+// Is the name one of the words of the list?
+static bool is_listed(const char *name, const char *list)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at && (at = strstr(at, name)); at += n)
+        if ((at == list || at[-1] == ' ') && (at[n] == ' ' || !at[n])) return true;
+    return false;
+}
+
+static const char *nearest_option(const char *key, unsigned groups, const char *except)
 {
     const OptionSpec *best = NULL;
     for (const OptionSpec *o = option_table; o->name; o++)
-        if ((o->groups & groups) && (!best || text_distance(key, o->name) < text_distance(key, best->name))) best = o;
+        if ((o->groups & groups) && !is_listed(o->name, except) && (!best || text_distance(key, o->name) < text_distance(key, best->name))) best = o;
     return best ? best->name : "help";
 }
 
@@ -169,8 +178,8 @@ static int store(Options *options, const OptionSpec *o, const char *value, const
 // ---- assignments -----------------------------------------------------------------------------------------------------------
 
 // "lr" or "pretrain.lr" into option and stage. `where` names the key as the user wrote it.
-static int find_key(const OptionSpec **option, const char **stage, const char *key, unsigned groups, const char *where,
-    const char *dashes, Err *err)
+static int find_key(const OptionSpec **option, const char **stage, const char *key, unsigned groups, const char *except,
+    const char *where, const char *dashes, Err *err)
 {
     const char *dot = strchr(key, '.'), *name = dot ? dot + 1 : key;
     char prefix[NAME_MOST + 1] = "";
@@ -183,9 +192,9 @@ static int find_key(const OptionSpec **option, const char **stage, const char *k
     *option = find_option(name, groups);
     if (dot && !*stage)
         return err_input(err, "%s: no stage is called \"%s\"; did you mean \"%s.%s\"?", where, prefix, nearest_stage(prefix), name);
-    if (*option) return 0;
+    if (*option && !is_listed((*option)->name, except)) return 0;
     const char *problem = find_option(name, OPT_ALL) ? "this command does not take this option" : "unknown option";
-    return err_input(err, "%s: %s; did you mean %s%s?", where, problem, dashes, nearest_option(name, groups));
+    return err_input(err, "%s: %s; did you mean %s%s?", where, problem, dashes, nearest_option(name, groups, except));
 }
 
 static int assign(Settings *settings, SettingSource source, const OptionSpec *option, const char *stage, const char *value,
@@ -250,7 +259,7 @@ static int parse_defaults(Settings *settings, const char *defaults, Err *err)
         *value++ = '\0';
         const OptionSpec *option;
         const char *stage;
-        status = find_key(&option, &stage, key, OPT_ALL, "the command's defaults", "", err)
+        status = find_key(&option, &stage, key, OPT_ALL, NULL, "the command's defaults", "", err)
             || assign(settings, FROM_DEFAULTS, option, stage, value, "the command's defaults", err);
         key = end;
     }
@@ -296,7 +305,7 @@ static int parse_profile_line(Settings *settings, char *line, const char *place,
     snprintf(where, sizeof where, "%s: %.80s", place, line);
     const OptionSpec *option;
     const char *stage;
-    if (find_key(&option, &stage, line, OPT_ALL, where, "", err) || unquote(value, where, err)) return -1;
+    if (find_key(&option, &stage, line, OPT_ALL, NULL, where, "", err) || unquote(value, where, err)) return -1;
     if (!strcmp(option->name, "profile")) return err_input(err, "%s: a profile cannot name another", where);
     return assign(settings, FROM_PROFILE, option, stage, value, where, err);
 }
@@ -330,7 +339,7 @@ static int parse_argument(Settings *settings, int argc, char **argv, int i, Err 
     if (argument[1] != '-') return err_input(err, "%s: unknown option; options have two dashes, except -o for --output", argument);
     snprintf(key, sizeof key, "%.*s", (int)(n - 2), argument + 2);
     snprintf(where, sizeof where, "--%s", key);
-    if (find_key(&option, &stage, key, settings->groups, where, "--", err)) return -1;
+    if (find_key(&option, &stage, key, settings->groups, settings->except, where, "--", err)) return -1;
     if (!value && option->type == OPTION_FLAG) value = "true";
     else if (!value) {
         if (i + 1 >= argc) return err_input(err, "%s: a value is missing", where);
@@ -404,9 +413,9 @@ bool settings_given(const Settings *settings, const char *key)
     return false;
 }
 
-static bool is_recorded(const OptionSpec *o, unsigned groups)
+static bool is_recorded(const OptionSpec *o, const Settings *settings)
 {
-    return (o->groups & groups) && !(o->groups & OPT_ONCE);
+    return (o->groups & settings->groups) && !(o->groups & OPT_ONCE) && !is_listed(o->name, settings->except);
 }
 
 bool setting_is_neutral(const char *key)
@@ -434,11 +443,11 @@ int settings_visit(const Settings *settings, const char *stage, SettingVisitor v
 {
     if (stage) stage = find_stage(stage);
     for (const OptionSpec *o = option_table; o->name; o++)
-        if (is_recorded(o, settings->groups) && visit_option(settings, o, stage, "", visit, self, err)) return -1;
+        if (is_recorded(o, settings) && visit_option(settings, o, stage, "", visit, self, err)) return -1;
     for (size_t s = 0; !stage && stage_table[s]; s++)
         for (const OptionSpec *o = option_table; o->name; o++) {
             // odd: a value given for this stage is the one in force
-            if (!is_recorded(o, settings->groups) || greatest_weight(settings, o, stage_table[s]) % 2 != 1) continue;
+            if (!is_recorded(o, settings) || greatest_weight(settings, o, stage_table[s]) % 2 != 1) continue;
             if (visit_option(settings, o, stage_table[s], stage_table[s], visit, self, err)) return -1;
         }
     return 0;
@@ -476,12 +485,12 @@ static int help_line(Text *out, const OptionSpec *o, const char *value, Err *err
         show_unit ? ") " : "", o->help, *range ? " [" : "", range, *range ? "]" : "");
 }
 
-int options_help(Text *out, unsigned groups, const char *defaults, Err *err)
+int options_help(Text *out, unsigned groups, const char *except, const char *defaults, Err *err)
 {
     Settings settings = {0};
     int status = parse_defaults(&settings, defaults, err);
     for (const OptionSpec *o = option_table; !status && o->name; o++)
-        if (find_option(o->name, groups | OPT_COMMON) == o) status = help_line(out, o, value_of(&settings, o, NULL, 0), err);
+        if (find_option(o->name, groups | OPT_COMMON) == o && !is_listed(o->name, except)) status = help_line(out, o, value_of(&settings, o, NULL, 0), err);
     settings_free(&settings);
     return status;
 }
@@ -503,6 +512,22 @@ static int list_known(Text *out, const char *folder, const char *suffix, Err *er
     return status;
 }
 
+// Where data files may be, in the order of asking: here, beside the program (and in the share folder beside its bin folder), where
+// `make install` was told to put them. NULL where the system does not tell.
+enum { PLACES = 4 };
+static int list_places(char *places[PLACES], const char *folder, Err *err)
+{
+    char *program = os_program_folder(err), *share = program ? os_join(err, program, "../share/raft") : NULL;
+    places[0] = mem_copy_text(err, folder);
+    places[1] = program ? os_join(err, program, folder) : NULL;
+    places[2] = share ? os_join(err, share, folder) : NULL;
+    places[3] = os_join(err, raft_data_folder(), folder);
+    bool ok = places[0] && places[3] && (!program || (places[1] && places[2]));
+    mem_free(program);
+    mem_free(share);
+    return ok ? 0 : -1;
+}
+
 char *find_data_file(const char *folder, const char *name, const char *suffix, Err *err)
 {
     if (strchr(name, '/') || strchr(name, '\\')) {
@@ -510,22 +535,22 @@ char *find_data_file(const char *folder, const char *name, const char *suffix, E
         err_input(err, "%s: no such file", name);
         return NULL;
     }
-    char *installed = os_join(err, raft_data_folder(), folder);
-    const char *const places[] = {folder, installed};
+    char *places[PLACES] = {0};
     Text path = {0}, known = {0};
-    for (size_t i = 0; installed && i < 2; i++) {
+    bool found = false;
+    int status = list_places(places, folder, err);
+    for (size_t i = 0; !status && !found && i < PLACES; i++) {
         path.length = 0;
-        if (text_printf(&path, err, "%s/%s%s", places[i], name, suffix)) break;
-        if (os_is_file(path.data)) {
-            mem_free(installed);
-            return path.data;
-        }
+        if (places[i] && !(status = text_printf(&path, err, "%s/%s%s", places[i], name, suffix))) found = os_is_file(path.data);
     }
-    text_free(&path);
-    if (installed && !list_known(&known, folder, suffix, err) && !list_known(&known, installed, suffix, err))
-        err_input(err, "%s%s: not in %s/ nor in %s (there %s%s)", name, suffix, folder, installed, known.length ? "are: " : "is none",
-            known.length ? known.data : "");
+    for (size_t i = 0; !status && !found && i < PLACES; i++)
+        if (places[i]) status = list_known(&known, places[i], suffix, err);
+    if (!status && !found)
+        err_input(err, "%s%s: not in %s/ here, beside the program or in %s (there %s%s)", name, suffix, folder, places[3],
+            known.length ? "are: " : "is none", known.length ? known.data : "");
+    for (size_t i = 0; i < PLACES; i++) mem_free(places[i]);
     text_free(&known);
-    mem_free(installed);
+    if (found) return path.data;
+    text_free(&path);
     return NULL;
 }

@@ -105,13 +105,14 @@ typedef struct {
     const char **words;       // what is not an option, in order
     size_t word_count;
     unsigned groups;
+    const char *except;       // names of options of the groups that the command does not take, set by the caller; NULL: none
     int argc;                 // the command line as it was given
     char **argv;
 } Settings;
 
 // defaults: "lr=1e-4 epochs=2" of the command, or NULL. argv without the program and command names. "-o" is --output;
 // "--" ends the options; "--name=value" and "--name value" are the same; a flag takes no value ("--json", or "--json=false").
-// settings starts zeroed; texts stay owned by argv and settings, which must outlive every Options resolved from it.
+// settings starts zeroed but for `except`; texts stay owned by argv and settings, which must outlive every Options resolved from it.
 int settings_parse(Settings *settings, int argc, char **argv, unsigned groups, const char *defaults, Err *err);
 // stage: "pretrain", or NULL; the name of what is no stage counts as NULL.
 int settings_resolve(Options *options, const Settings *settings, const char *stage, Err *err);
@@ -125,8 +126,8 @@ typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bo
 int settings_visit(const Settings *settings, const char *stage, SettingVisitor visit, void *self, Err *err);
 bool setting_is_neutral(const char *key); // "micro-rows", "pretrain.micro-rows": a run may be resumed with another value
 bool settings_given(const Settings *settings, const char *key);  // by a profile or on the command line; "lr" or "pretrain.lr"
-int options_help(Text *out, unsigned groups, const char *defaults, Err *err); // name, default, unit or range, one line each
-// FOLDER/NAME+SUFFIX here, else in the installed share folder; NAME itself when it holds a slash. Owned by the caller; not
+int options_help(Text *out, unsigned groups, const char *except, const char *defaults, Err *err); // name, default, unit or range, one line each
+// FOLDER/NAME+SUFFIX here, else beside the program, else in the share folder of where it is installed; NAME itself when it holds a slash. Owned by the caller; not
 // found: NULL, and an error that lists what there is.
 char *find_data_file(const char *folder, const char *name, const char *suffix, Err *err);
 size_t text_distance(const char *a, const char *b); // edits between two names: for "did you mean"

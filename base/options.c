@@ -20,7 +20,7 @@ const OptionSpec option_table[] = {
     {"seed", OPTION_SEED, OPT_COMMON, FIELD(seed), "1", 0, 0, "", "of every random draw"},
     SIZE("threads", threads, OPT_COMMON | OPT_ONCE, "0", 0, 4096, "threads", "0: OMP_NUM_THREADS, else all cores; never changes a result"),
     TEXT("isa", isa, OPT_COMMON | OPT_ONCE, NULL, "NAME", "avx512, avx2, neon or plain (default: RAFT_ISA, else the best); never changes a result"),
-    TEXT("matmul", matmul, OPT_COMMON, NULL, "NAME",
+    TEXT("matmul", matmul, OPT_COMMON | OPT_ONCE, NULL, "NAME",
         "own or blis (default: RAFT_MATMUL, else the build's); blis gives up the same-bits promise"),
     FLAG("json", json, OPT_COMMON | OPT_ONCE, "one JSON object on standard output instead of a table"),
     FLAG("quiet", quiet, OPT_COMMON | OPT_ONCE, "no progress on standard error"),
@@ -81,7 +81,7 @@ const OptionSpec option_table[] = {
     // sampling
     SIZE("samples", samples, OPT_SAMPLE, "8", 1, 1048576, "answers", "K, to each prompt"),
     SIZE("max-new", max_new, OPT_SAMPLE, "24", 1, 1048576, "tokens", "longest answer, end-of-text included"),
-    NUMBER("temperature", temperature, OPT_SAMPLE, "1", 0, 1e6, "", "divides the logits; 0: greedy, in generate only"),
+    NUMBER("temperature", temperature, OPT_SAMPLE, "1", 0, 1e4, "", "divides the logits; 0: greedy, in generate only"),
     SIZE("top-k", top_k, OPT_SAMPLE, "0", 0, ANY, "tokens", "draw from the k likeliest; 0: from all"),
     NUMBER("top-p", top_p, OPT_SAMPLE, "1", OPTION_ABOVE_0, 1, "", "draw from the likeliest with this much probability; 1: from all"),
     TEXT("stop", stop, OPT_SAMPLE, NULL, "TEXT", "ends an answer; the text is cut before it"),

@@ -37,6 +37,7 @@
 #include <sched.h>
 #endif
 #ifdef __APPLE__
+#include <mach-o/dyld.h>
 #include <sys/sysctl.h>
 #endif
 #ifndef O_BINARY
@@ -365,6 +366,12 @@ bool os_is_file(const char *path)
     return path_info(path, &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
+bool os_is_regular(const char *path)
+{
+    FileInfo info;
+    return path_info(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 static bool is_separator(char c)
 {
 #ifdef _WIN32
@@ -439,6 +446,12 @@ double os_peak_memory_mb(void)
 
 bool os_is_terminal(FILE *file) { return _isatty(_fileno(file)) != 0; }
 
+static bool program_path(char *path, size_t n)
+{
+    DWORD length = GetModuleFileNameA(NULL, path, (DWORD)n);
+    return length > 0 && length < n;
+}
+
 char *os_cpu_name(Err *err)
 {
     const char *name = getenv("PROCESSOR_IDENTIFIER");
@@ -495,6 +508,19 @@ double os_peak_memory_mb(void)
 
 bool os_is_terminal(FILE *file) { return isatty(fileno(file)) == 1; }
 
+static bool program_path(char *path, size_t n)
+{
+#ifdef __APPLE__
+    uint32_t size = (uint32_t)n;
+    return _NSGetExecutablePath(path, &size) == 0;
+#else
+    ssize_t length = readlink("/proc/self/exe", path, n);
+    if (length <= 0 || (size_t)length >= n) return false;
+    path[length] = '\0';
+    return true;
+#endif
+}
+
 char *os_cpu_name(Err *err)
 {
     char buffer[512];
@@ -511,3 +537,12 @@ char *os_cpu_name(Err *err)
 }
 
 #endif
+
+char *os_program_folder(Err *err)
+{
+    char path[4096];
+    if (!program_path(path, sizeof path)) return NULL;
+    size_t n = strlen(path);
+    while (n && !is_separator(path[n - 1])) n--;
+    return mem_copy_bytes(err, path, n ? n - 1 : 0);
+}

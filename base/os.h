@@ -38,6 +38,7 @@ int os_list_folder(OsNames *names, const char *path, Err *err);
 void os_names_free(OsNames *names);
 bool os_is_folder(const char *path);
 bool os_is_file(const char *path);
+bool os_is_regular(const char *path); // and no device or pipe
 int os_make_folders(const char *path, Err *err); // like mkdir -p
 char *os_join(Err *err, const char *folder, const char *name); // "folder/name", owned by the caller
 
@@ -61,6 +62,7 @@ double os_now_s(void);           // monotonic seconds, for progress and timing o
 size_t os_cpu_count(void);
 double os_peak_memory_mb(void);  // peak resident set of this process
 bool os_is_terminal(FILE *file);
+char *os_program_folder(Err *err); // of the running program; NULL, without an error, where the system does not tell
 char *os_cpu_name(Err *err);     // "AMD EPYC 7763", "unknown" where the system does not tell; owned by the caller
 
 #endif

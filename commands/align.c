@@ -35,13 +35,6 @@ static int by_rank_of_reward(const void *left, const void *right)
     return a->k < b->k ? -1 : a->k > b->k;
 }
 
-// On one line: line breaks and other control characters as spaces.
-static void print_flat(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
-    putchar('\n');
-}
-
 // --explain: the first prompt of the stage, the answers to it from best to worst, and what was kept.
 static int explain(size_t iteration, const CandidateList *candidates, Err *err)
 {
@@ -54,6 +47,7 @@ static int explain(size_t iteration, const CandidateList *candidates, Err *err)
     const Sample *first = candidates->items[0].item;
     printf("\niteration %zu, prompt \"%s\": ", iteration, first->prompt_id);
     print_flat(first->prompt, first->prompt_length);
+    putchar('\n');
     for (size_t i = 0; i < n; i++) {
         const Candidate *c = order[i];
         const Sample *s = c->item;
@@ -61,6 +55,7 @@ static int explain(size_t iteration, const CandidateList *candidates, Err *err)
         if (c->reward != c->score) printf("(r %.4f, log p/p0 %.3f)  ", (double)c->score, (double)c->log_ratio);
         if (strcmp(s->source, "policy")) printf("[%s] ", s->source);
         print_flat(s->text, s->text_length);
+        putchar('\n');
     }
     putchar('\n');
     mem_free(order);
@@ -182,6 +177,7 @@ const Command command_align = {
     .operands = "CKPT",
     .summary = "RAFT (or PPO): collect, rank, fine-tune, again and again, in a run directory",
     .groups = OPT_COMMON | OPT_RUN | OPT_PROMPTS | OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_PPO | OPT_CORPUS,
+    .except = "corpus iteration",
     .defaults = STAGE_TRAIN_DEFAULTS " eval-prompts=64",
     .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl\n"
             "(a line an iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table\n"

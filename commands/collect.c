@@ -45,7 +45,7 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count != 1) return err_input(err, "collect: expected one checkpoint folder, found %zu", cx->word_count);
     if (!o->prompts) return err_input(err, "collect: --prompts FILE.jsonl is missing");
     if (!o->output) return err_input(err, "collect: -o FILE.jsonl is missing");
-    int status = setup_model(&s, cx->words[0], err) || setup_prompts(&s, o, err) || setup_reference(&s, o, false, err) ||
+    int status = check_output_file(o, err) || setup_model(&s, cx->words[0], err) || setup_prompts(&s, o, err) || setup_reference(&s, o, false, err) ||
         setup_policy(&s, o, &cx->compute, err) || collect(&samples, &s, o, err) || samples_write(&samples, o->output, err) ||
         report(&samples, &s, o, err);
     samples_free(&samples);
@@ -58,6 +58,7 @@ const Command command_collect = {
     .operands = "CKPT",
     .summary = "RAFT step 1: K answers to each prompt, as JSON lines",
     .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_ALIGN,
+    .except = "algo iterations eval-prompts eval-every explain",
     .help = "collect CKPT --prompts P.jsonl --samples K --seed S --temperature T --max-new N -o C.jsonl writes a line for\n"
             "each answer: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens, logprob, ref_logprob. Then rank, then\n"
             "finetune. A later stage of align is collected with --iteration and with --reference, the checkpoint that align\n"

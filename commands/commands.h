@@ -22,15 +22,17 @@ typedef struct {
     const char *name, *operands, *summary; // a name may be two words: "trace iteration" has options of its own
     unsigned groups;        // of options
     const char *defaults;   // "lr=1e-4 epochs=2"; NULL: the table's
+    const char *except;     // options of the groups that it does not take, "corpus iteration"; NULL: none
     const char *help;       // paragraphs shown by `raft help NAME`
     bool needs_compute;
     int (*run)(CommandContext *cx, Err *err); // 0 done, -1 error, 1: done, but the answer is "differs" (diff)
 } Command;
 
-extern const Command command_align, command_collect, command_compare, command_demo, command_diff, command_eval, command_export, command_finetune, command_generate,
-    command_import, command_info,
-    command_pretrain, command_rank, command_report, command_reward, command_sft, command_tokenizer, command_trace,
-    command_trace_iteration;
+extern const Command command_align, command_collect, command_compare, command_demo, command_diff, command_eval, command_export,
+    command_finetune, command_generate, command_import, command_info, command_pretrain, command_rank, command_report, command_rerun,
+    command_reward, command_sft, command_tokenizer, command_trace, command_trace_iteration;
 extern const Command *const command_table[]; // NULL-terminated, in the order of `raft help`
+// main's way to run a command: options read, kernels chosen. argv without the program and command names.
+int command_run(const Command *command, int argc, char **argv, Err *err);
 
 #endif

@@ -244,7 +244,7 @@ static int run(CommandContext *cx, Err *err)
     if (plan_open(&plan, o->output, o->arm.count ? o->arm.items : usual, o->arm.count ? o->arm.count : sizeof usual / sizeof *usual, o->seed, o->seeds,
             0, o->resume, o->quiet, err)) return -1;
     int status = check_arms(cx, &plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
-        experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_read_texts(&c.e, err) || experiment_train_tokenizer(&c.e, err) ||
+        experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_train_tokenizer(&c.e, err) ||
         experiment_pretrain(&c.e, err) || experiment_train_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
     plan.key = key;

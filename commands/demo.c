@@ -31,11 +31,6 @@ static int on_measured(void *self, size_t iteration, const Evaluation *e, double
 
 // ---- what changed --------------------------------------------------------------------------------------------------------------
 
-static void print_flat(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
-}
-
 static void print_answer(const char *label, const Sample *s)
 {
     float gold = 0;
@@ -94,7 +89,7 @@ static int run(CommandContext *cx, Err *err)
     Audience audience = {.options = &cx->options, .lines = json_array()};
     double started = os_now_s();
     if (cx->word_count) return err_input(err, "demo: unexpected \"%s\"; everything is named by options", cx->words[0]);
-    int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err);
+    int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
     else if (!status) status = experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
         experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write(cx->options.output, err) ||
@@ -108,7 +103,8 @@ const Command command_demo = {
     .name = "demo",
     .operands = "",
     .summary = "the whole loop: tokenizer, language model, reward heads, RAFT, report",
-    .groups = OPT_ALL & ~(OPT_TRACE | OPT_PROMPT),
+    .groups = OPT_ALL & ~(OPT_TRACE | OPT_PROMPT | OPT_EVAL | OPT_PLAN),
+    .except = "test-corpus tokenizer prompts data jsonl init pairs reference iteration explain",
     .defaults = "profile=demo output=runs/demo",
     .help = "demo trains a tokenizer and a language model on reviews, a proxy head on one half of them and a gold head on the other, then\n"
             "aligns the model with RAFT to the proxy and measures it with gold. Without --corpus the reviews are made from\n"

@@ -42,19 +42,12 @@ static int record_model(Experiment *e, const char *name, const char *folder, con
     return run_mark_checkpoint(&e->run, folder, hash, err);
 }
 
-int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
-{
-    *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
-    return run_open(&e->run, options->output, command, settings, options, cx, err);
-}
-
 // ---- texts ------------------------------------------------------------------------------------------------------------------------
 
-static int add_index(Indices *list, size_t capacity, uint32_t index, Err *err)
+static int indices_reserve(Indices *list, size_t most, Err *err)
 {
-    if (!list->items && !(list->items = mem_new(err, capacity, sizeof *list->items))) return -1;
-    list->items[list->count++] = index;
-    return 0;
+    *list = (Indices){.items = mem_new(err, most, sizeof *list->items)};
+    return list->items ? 0 : -1;
 }
 
 // Half A and half B by a Philox shuffle.
@@ -62,21 +55,26 @@ static int split_train(Experiment *e, Err *err)
 {
     size_t n = e->train.count;
     uint32_t *order = mem_new(err, n, sizeof *order);
-    int status = order ? 0 : -1;
+    int status = order ? indices_reserve(&e->half_a, n, err) || indices_reserve(&e->half_b, n, err) : -1;
     if (!status) philox_shuffle(order, n, e->options->seed, STREAM_SPLIT, 0);
-    for (size_t i = 0; !status && i < n; i++) status = add_index(i < n / 2 ? &e->half_a : &e->half_b, n, order[i], err);
+    for (size_t i = 0; !status && i < n; i++) {
+        Indices *half = i < n / 2 ? &e->half_a : &e->half_b;
+        half->items[half->count++] = order[i];
+    }
     mem_free(order);
-    return status;
+    return status ? -1 : 0;
 }
 
 // The first half of each label for prompts, the second for measuring: files are sorted by path, so all of neg/ comes first.
 static int split_test(Experiment *e, Err *err)
 {
     size_t of_label[3] = {0}, seen[3] = {0}, n = e->test.count;
+    if (indices_reserve(&e->probe, n, err) || indices_reserve(&e->held_out, n, err)) return -1;
     for (size_t i = 0; i < n; i++) of_label[e->test.items[i].label + 1]++;
     for (size_t i = 0; i < n; i++) {
         int label = e->test.items[i].label + 1;
-        if (add_index(seen[label]++ < of_label[label] / 2 ? &e->probe : &e->held_out, n, (uint32_t)i, err)) return -1;
+        Indices *part = seen[label]++ < of_label[label] / 2 ? &e->probe : &e->held_out;
+        part->items[part->count++] = (uint32_t)i;
     }
     if (e->probe.count && e->held_out.count) return 0;
     return err_input(err, "%s: too few test reviews (%zu) to give prompts and held-out text", e->options->corpus, n);
@@ -110,7 +108,7 @@ static int read_folder_texts(Experiment *e, const char *path, Err *err)
     return status;
 }
 
-int experiment_read_texts(Experiment *e, Err *err)
+static int read_texts_and_split(Experiment *e, Err *err)
 {
     const char *given = e->options->corpus;
     char *built_in = given ? NULL : find_data_file("data", "reviews", ".grammar", err);
@@ -128,8 +126,17 @@ int experiment_read_texts(Experiment *e, Err *err)
     snprintf(note, sizeof note, repaired ? "%zu to train on, %zu to test on, %zu invalid UTF-8 sequences replaced" : "%zu to train on, %zu to test on",
         e->train.count, e->test.count, repaired);
     progress_finish(&bar, note);
-    const char *what = given ? given : "the built-in reviews";
-    return run_record_input(&e->run, "train_hash", e->train.hash, what, err) || run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
+    return 0;
+}
+
+// Texts that cannot be read leave no run behind.
+int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
+{
+    *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
+    const char *what = options->corpus ? options->corpus : "the built-in reviews";
+    return read_texts_and_split(e, err) || run_open(&e->run, options->output, command, settings, options, cx, err) ||
+        run_record_input(&e->run, "train_hash", e->train.hash, what, err) ||
+        run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
 }
 
 // ---- tokenizer --------------------------------------------------------------------------------------------------------------------
@@ -215,9 +222,8 @@ int experiment_pretrain(Experiment *e, Err *err)
 static int thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
 {
     size_t n = limit && limit < from->count ? limit : from->count;
-    *out = (Indices){0};
-    for (size_t i = 0; i < n; i++)
-        if (add_index(out, n, from->items[i * from->count / n], err)) return -1;
+    if (indices_reserve(out, n, err)) return -1;
+    for (; out->count < n; out->count++) out->items[out->count] = from->items[out->count * from->count / n];
     return 0;
 }
 
@@ -240,26 +246,30 @@ static int fit_head(Experiment *e, Model *head, const Indices *half, const Optio
     return status;
 }
 
+// Whole texts, and their beginnings: about as long as what RAFT asks about.
 static int measure_head(Experiment *e, const Model *head, const Options *o, const char *name, json_t *out, Err *err)
 {
-    Indices chosen;
-    HeadExamples data = {0};
-    HeadAccuracy whole, prefix;
+    enum { BEGINNING = 30 };
+    Indices chosen = {0};
+    Corpus texts = {0}, begun = {0};
+    RewardQuality whole, prefix;
     int status = thin_out(&chosen, &e->held_out, o->limit, err);
-    if (!status) status = head_examples_from_corpus(&data, &e->test, chosen.items, chosen.count, &e->tokenizer, err);
-    if (!status) status = head_measure(&whole, head, e->cx, &data, err);
-    for (size_t i = 0; !status && i < data.count; i++)
-        if (data.texts[i].length > 30) data.texts[i].length = 30; // as short as what RAFT asks it about
-    if (!status) status = head_measure(&prefix, head, e->cx, &data, err);
-    head_examples_free(&data);
+    for (size_t i = 0; !status && i < chosen.count; i++) {
+        const CorpusItem *item = e->test.items + chosen.items[i];
+        status = corpus_add(&texts, item->id, item->text, item->length, item->label, err);
+    }
+    if (!status) status = corpus_prefixes(&begun, &texts, &e->tokenizer, BEGINNING, err) ||
+        head_quality(&whole, head, e->cx, &texts, &e->tokenizer, err) || head_quality(&prefix, head, e->cx, &begun, &e->tokenizer, err) ? -1 : 0;
     mem_free(chosen.items);
+    corpus_free(&texts);
+    corpus_free(&begun);
     if (status) return -1;
-    Measure all = metric_rate(whole.correct, whole.count), begun = metric_rate(prefix.correct, prefix.count);
-    json_t *line = json_pack("{s:o,s:o,s:o,s:o,s:I}", "accuracy", json_float(all.mean), "lo", json_float(all.lo), "hi", json_float(all.hi),
-        "accuracy_30_tokens", json_float(begun.mean), "n", (json_int_t)whole.count);
+    const Measure *all = &whole.accuracy;
+    json_t *line = json_pack("{s:o,s:o,s:o,s:o,s:I}", "accuracy", json_float(all->mean), "lo", json_float(all->lo), "hi", json_float(all->hi),
+        "accuracy_30_tokens", json_float(prefix.accuracy.mean), "n", (json_int_t)all->n);
     if (json_object_set_new(out, name, line)) return err_failed(err, "out of memory");
-    if (!o->quiet) fprintf(stderr, "%-10s right on %.1f %% [%.1f, %.1f] of %zu held-out reviews, %.1f %% after 30 tokens\n", name, 100 * all.mean, 100 * all.lo,
-        100 * all.hi, whole.count, 100 * begun.mean);
+    if (!o->quiet) fprintf(stderr, "%-10s right on %.1f %% [%.1f, %.1f] of %zu held-out reviews, %.1f %% after %d tokens\n", name, 100 * all->mean,
+        100 * all->lo, 100 * all->hi, all->n, 100 * prefix.accuracy.mean, BEGINNING);
     return 0;
 }
 

@@ -2,7 +2,7 @@
 /* experiment.h - the whole story in one run directory: texts, tokenizer, language model, two reward heads, RAFT.
  *
  *     Experiment e;
- *     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) || experiment_read_texts(&e, err) ||
+ *     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) ||
  *         experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) || ...;
  *     experiment_close(&e);
  *
@@ -40,8 +40,8 @@ typedef struct {
     RewardSet rewards;
 } Experiment;
 
+// Reads --corpus (a .grammar file, or a folder with train/ and test/; default: the built-in reviews), opens the run.
 int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
-int experiment_read_texts(Experiment *e, Err *err);      // --corpus: a .grammar file, or a folder with train/ and test/
 int experiment_train_tokenizer(Experiment *e, Err *err); // RUN/tokenizer.json
 int experiment_pretrain(Experiment *e, Err *err);        // RUN/lm
 int experiment_train_heads(Experiment *e, Err *err);     // RUN/proxy, RUN/gold, RUN/heads.json

@@ -154,6 +154,7 @@ const Command command_generate = {
     .operands = "CKPT",
     .summary = "text from a prompt",
     .groups = OPT_COMMON | OPT_PROMPT | OPT_SAMPLE,
+    .except = "output force",
     .defaults = "samples=1 max-new=64",
     .help = "generate CKPT --prompt TEXT prints what follows the prompt; --temperature 0 takes the likeliest token each time.\n"
             "generate CKPT --ids 5,7,9 needs no tokenizer. --json prints {\"text\",\"ids\",\"logprobs\"} of the new tokens, log-probabilities\n"

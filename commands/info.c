@@ -5,7 +5,6 @@
 #include "commands/learning.h"
 #include "files/checkpoint.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +58,7 @@ static json_t *model_json(const Model *model)
     const char *const rope[] = {"default", "linear", "llama3"};
     const char *head = c->head == HEAD_LM ? "language model" : c->pooling == POOL_MEAN ? "reward (mean)" : "reward (last token)";
     char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(model));
+    hash_text(hash, checkpoint_hash(model));
     const struct { const char *key; int64_t value; } numbers[] = {
         {"parameters", (int64_t)model->parameter_count}, {"vocab", (int64_t)c->vocab}, {"dim", (int64_t)c->dim}, {"layers", (int64_t)c->layers},
         {"heads", (int64_t)c->heads}, {"kv_heads", (int64_t)c->kv_heads}, {"head_dim", (int64_t)c->head_dim}, {"ff", (int64_t)c->ff},
@@ -85,7 +84,7 @@ static json_t *tokenizer_json(const char *folder, const ModelConfig *config, Err
     Tokenizer tk = {0};
     char hash[17];
     if (checkpoint_load_tokenizer(&tk, folder, config, err)) return NULL;
-    snprintf(hash, sizeof hash, "%016" PRIx64, tokenizer_hash(&tk));
+    hash_text(hash, tokenizer_hash(&tk));
     json_t *value = json_pack("{s:I,s:s}", "vocab", (json_int_t)tk.vocab, "hash", hash);
     tokenizer_free(&tk);
     return value;
@@ -173,6 +172,7 @@ const Command command_info = {
     .operands = "[CKPT|RUN]",
     .summary = "this build, CPU, kernels in use and why; what a checkpoint or run holds",
     .groups = OPT_COMMON,
+    .except = "output force profile",
     .help = "info tells which instruction set, matmul backend and number of threads are in use, and which option or variable decided.\n"
             "With a folder, also the sizes of the checkpoint in it and the provenance of the run that made it.",
     .needs_compute = true,

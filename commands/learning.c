@@ -75,11 +75,22 @@ int watch_finish(TrainWatch *watch, const StepStats *total, Err *err)
     return run_timing(watch->run, watch->stage, watch->seconds, watch->tokens, err);
 }
 
+void print_flat(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
+}
+
 int tell_finished(const Run *run, const Options *options, Err *err)
 {
     if (options->json) return print_json(json_pack("{s:s,s:b}", "output", run->folder, "finished", 1), err);
     printf("%s: this run is finished; nothing is left to do (--force begins it anew)\n", run->folder);
     return 0;
+}
+
+int check_output_file(const Options *options, Err *err)
+{
+    if (options->force || !os_is_regular(options->output)) return 0;
+    return err_input(err, "%s: exists already; choose another name, or --force to replace it", options->output);
 }
 
 int print_json(json_t *value, Err *err)

@@ -30,9 +30,13 @@ void watch_start(TrainWatch *watch, RunState *state, bool quiet, Err *err);
 int watch_progress(void *watch, size_t step, size_t steps, const StepStats *stats);
 int watch_finish(TrainWatch *watch, const StepStats *total, Err *err); // the stage's line, and one in timing.jsonl
 
+// On one line: line breaks and other control characters as spaces.
+void print_flat(const char *text, size_t length);
 // With --resume on a run that lacks nothing: says so.
 int tell_finished(const Run *run, const Options *options, Err *err);
 
+// A file that the command would replace is an error (status 2) without --force.
+int check_output_file(const Options *options, Err *err);
 int print_json(json_t *value, Err *err); // one line on standard output; steals value
 
 #endif

@@ -8,7 +8,6 @@
 #include "study/documents.h"
 #include "study/metrics.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,11 +111,6 @@ static int record(Pretraining *p, const Options *o, Err *err)
     return run_record_input(&p->run, "tokenizer_hash", tokenizer_hash(&p->tokenizer), o->tokenizer ? o->tokenizer : start, err);
 }
 
-static json_t *measure_json(const Measure *m)
-{
-    return json_pack("{s:o,s:o,s:o}", "mean", json_float(m->mean), "lo", json_float(m->lo), "hi", json_float(m->hi));
-}
-
 static int report(const Pretraining *p, const Options *o, Err *err)
 {
     double loss = p->total.loss, rate = p->seconds > 0 ? (double)p->tokens / p->seconds : 0;
@@ -131,12 +125,12 @@ static int report(const Pretraining *p, const Options *o, Err *err)
         return 0;
     }
     char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(&p->model));
+    hash_text(hash, checkpoint_hash(&p->model));
     json_t *result = json_pack("{s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "output", o->output, "checkpoint_hash", hash,
         "parameters", (json_int_t)p->model.parameter_count, "texts", (json_int_t)p->documents.text_count,
         "tokens", (json_int_t)p->tokens, "loss", json_float(loss), "perplexity", json_float(host_exp(loss)),
         "seconds", json_float(p->seconds), "tokens_per_s", json_float(rate));
-    if (result && p->test_perplexity.n) json_object_set_new(result, "test_perplexity", measure_json(&p->test_perplexity));
+    if (result && p->test_perplexity.n) json_object_set_new(result, "test_perplexity", measure_json(&p->test_perplexity, false));
     return print_json(result, err);
 }
 

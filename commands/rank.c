@@ -85,7 +85,7 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count != 1) return err_input(err, "rank: expected one file of candidates, found %zu", cx->word_count);
     if (!o->output) return err_input(err, "rank: -o FILE.jsonl is missing");
     if (o->gold && !o->reward.count) return err_input(err, "rank: --gold is measured beside --reward SPEC, which is missing");
-    int status = samples_read(&r.samples, cx->words[0], err) || setup_rewards(&r.rewards, o, &cx->compute, err) ||
+    int status = check_output_file(o, err) || samples_read(&r.samples, cx->words[0], err) || setup_rewards(&r.rewards, o, &cx->compute, err) ||
         rank(&r, cx->words[0], o, err) || candidates_write(&r.candidates, o->output, err) || report(&r, o, err);
     mem_free(r.candidates.items);
     samples_free(&r.samples);
@@ -98,6 +98,7 @@ const Command command_rank = {
     .operands = "CANDIDATES.jsonl",
     .summary = "RAFT step 2: score candidates, rank them, mark the best",
     .groups = OPT_COMMON | OPT_RANK,
+    .except = "prompt-tokens",
     .help = "rank C.jsonl --reward SPEC [--mode local|global --accept A --kl-beta B] -o R.jsonl adds reward, rewards{}, rank\n"
             "and selected to each line. Without --reward, the lines must hold a \"reward\" that an outside program has put there.",
     .needs_compute = true,

@@ -21,6 +21,7 @@ const Command command_report = {
     .operands = "RUN",
     .summary = "the HTML page about a run: RUN/report.html",
     .groups = OPT_COMMON,
+    .except = "output force profile",
     .help = "report RUN writes RUN/report.html from the run's files: what RAFT did with its own samples, measures with intervals, charts,\n"
             "answers before and after, timing, provenance and settings. One file, no network, no script; the same bytes for the same run.\n"
             "What a run does not hold (samples_before.jsonl, heads.json, ...) is left out with a sentence that says so.",

@@ -12,7 +12,6 @@
 #include "files/checkpoint.h"
 #include "study/heads.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,12 +55,6 @@ static int read_labelled_texts(Corpus *corpus, const char *path, const Options *
 
 // ---- reports ---------------------------------------------------------------------------------------------------------------
 
-static json_t *measure_json(const Measure *m)
-{
-    return json_pack("{s:o,s:o,s:o,s:I}", "mean", json_float(m->mean), "lo", json_float(m->lo), "hi", json_float(m->hi), "n",
-        (json_int_t)m->n);
-}
-
 static json_t *quality_json(const RewardQuality *q)
 {
     json_t *bins = json_array();
@@ -70,8 +63,8 @@ static json_t *quality_json(const RewardQuality *q)
         json_t *predicted = b->n ? json_float(b->predicted) : json_null(), *observed = b->n ? json_float(b->observed) : json_null();
         json_array_append_new(bins, json_pack("{s:I,s:o,s:o}", "n", (json_int_t)b->n, "predicted", predicted, "observed", observed));
     }
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "accuracy", measure_json(&q->accuracy), "auc", json_float(q->auc), "loss",
-        json_float(q->loss), "positive_reward", measure_json(&q->positive), "negative_reward", measure_json(&q->negative),
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "accuracy", measure_json(&q->accuracy, true), "auc", json_float(q->auc), "loss",
+        json_float(q->loss), "positive_reward", measure_json(&q->positive, true), "negative_reward", measure_json(&q->negative, true),
         "calibration_error", json_float(q->calibration_error), "calibration", bins);
 }
 
@@ -257,7 +250,7 @@ static int report_training(const HeadTraining *t, const Options *o, Err *err)
         return 0;
     }
     char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(&t->head));
+    hash_text(hash, checkpoint_hash(&t->head));
     json_t *result = json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:I,s:I,s:o,s:o}", "output", o->output, "checkpoint_hash", hash, "parameters",
         (json_int_t)t->head.parameter_count, "layers", (json_int_t)c->layers, "context", (json_int_t)c->context, "pooling", pooling, what,
         (json_int_t)n, "tokens", (json_int_t)t->watch.tokens, "loss", json_float(t->loss), "seconds", json_float(t->watch.seconds));
@@ -375,7 +368,7 @@ static int report_scores(const ScoredLines *s, const Options *o, Err *err)
 {
     Measure m = metric_mean(s->total, s->count);
     if (o->json)
-        return print_json(json_pack("{s:s,s:I,s:o}", "output", o->output, "samples", (json_int_t)s->count, "reward", measure_json(&m)),
+        return print_json(json_pack("{s:s,s:I,s:o}", "output", o->output, "samples", (json_int_t)s->count, "reward", measure_json(&m, true)),
             err);
     printf("%s: %zu samples, mean reward %.4f [%.4f, %.4f]\n", o->output, s->count, m.mean, m.lo, m.hi);
     return 0;

@@ -5,7 +5,6 @@
 #include "commands/training.h"
 #include "files/checkpoint.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -115,7 +114,7 @@ static int train_model(FineTuning *f, const CommandContext *cx, Err *err)
 static int report(const FineTuning *f, const Options *o, Err *err)
 {
     char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, checkpoint_hash(&f->model));
+    hash_text(hash, checkpoint_hash(&f->model));
     if (o->json)
         return print_json(json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "output", o->output, "checkpoint_hash", hash,
             "examples", (json_int_t)f->pairs.count,

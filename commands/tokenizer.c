@@ -6,7 +6,6 @@
 #include "commands/learning.h"
 #include "files/unicode.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +41,7 @@ static int read_training_texts(Corpus *corpus, const Options *o, Err *err)
 static int report_training(const Tokenizer *tk, size_t texts, size_t bytes, const Progress *clock, const Options *o, Err *err)
 {
     char hash[17];
-    snprintf(hash, sizeof hash, "%016" PRIx64, tokenizer_hash(tk));
+    hash_text(hash, tokenizer_hash(tk));
     if (tk->vocab < o->vocab)
         fprintf(stderr, "raft: the texts have pairs for a vocabulary of %zu only (--vocab %zu was asked for)\n", tk->vocab, o->vocab);
     if (o->json)

@@ -322,3 +322,5 @@ int json_write_pretty(Text *out, const json_t *value, Err *err)
     if (!value) return err_failed(err, "out of memory while building JSON");
     return write_value(out, value, 0, err) || text_puts(out, err, "\n") ? -1 : 0;
 }
+
+void hash_text(char digits[17], uint64_t hash) { snprintf(digits, 17, "%016" PRIx64, hash); }

@@ -52,5 +52,6 @@ int json_write_pretty(Text *out, const json_t *value, Err *err); // indented by 
 int json_write_string(Text *out, const char *bytes, size_t n, Err *err); // one quoted and escaped string; bytes must be UTF-8
 json_t *json_float(double value);  // a real that json_write prints with %.9g (-0 as "-0.0"); NaN and infinity give NULL: never written
 json_t *json_ids(const uint32_t *ids, size_t n);
+void hash_text(char digits[17], uint64_t hash); // as records hold it: 16 hexadecimal digits
 
 #endif

@@ -196,21 +196,16 @@ static const struct { const char *name; size_t offset; bool share; } measures[] 
     {"kl_per_token", offsetof(Evaluation, kl_per_token), false}, {"length", offsetof(Evaluation, length), false},
 };
 
-static json_t *measure_json(const Measure *m)
-{
-    return json_pack("{s:o,s:o,s:o}", "mean", json_float(m->mean), "lo", json_float(m->lo), "hi", json_float(m->hi));
-}
-
 int evaluation_add_json(json_t *object, const Evaluation *e, Err *err)
 {
     int bad = 0;
     for (size_t i = 0; i < sizeof measures / sizeof *measures; i++) {
         const Measure *m = (const Measure *)(const void *)((const char *)e + measures[i].offset);
-        if (m->n) bad |= json_object_set_new(object, measures[i].name, measure_json(m));
+        if (m->n) bad |= json_object_set_new(object, measures[i].name, measure_json(m, false));
     }
     if (e->part_count) {
         json_t *parts = json_object();
-        for (size_t p = 0; p < e->part_count; p++) bad |= json_object_set_new(parts, e->part_names[p], measure_json(&e->parts[p]));
+        for (size_t p = 0; p < e->part_count; p++) bad |= json_object_set_new(parts, e->part_names[p], measure_json(&e->parts[p], false));
         bad |= json_object_set_new(object, "rewards", parts);
     }
     if (e->samples) bad |= json_object_set_new(object, "samples", json_integer((json_int_t)e->samples));

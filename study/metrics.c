@@ -13,6 +13,14 @@ static const double Z = 1.96; // 97.5 % point of the normal distribution, as eve
 
 // ---- means, rates, ratios ------------------------------------------------------------------------------------------------------
 
+json_t *measure_json(const Measure *m, bool with_count)
+{
+    json_t *object = json_pack("{s:o,s:o,s:o}", "mean", json_float(m->mean), "lo", json_float(m->lo), "hi", json_float(m->hi));
+    if (!with_count || !json_object_set_new(object, "n", json_integer((json_int_t)m->n))) return object;
+    json_decref(object);
+    return NULL;
+}
+
 Measure metric_mean(const float *values, size_t n)
 {
     if (!n) return (Measure){0};

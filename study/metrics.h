@@ -12,9 +12,11 @@
 #ifndef RAFT_STUDY_METRICS_H
 #define RAFT_STUDY_METRICS_H
 
-#include "base/util.h"
+#include "files/jsonl.h"
 
 typedef struct { double mean, lo, hi; size_t n; } Measure;
+
+json_t *measure_json(const Measure *measure, bool with_count); // {"mean","lo","hi"}, and "n"; NULL: out of memory, or no number
 
 Measure metric_mean(const float *values, size_t n);
 Measure metric_rate(size_t hits, size_t n);

@@ -5,7 +5,6 @@
 
 #include "base/version.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,14 +305,14 @@ int run_record(Run *run, const char *key, json_t *value, Err *err)
 int run_record_hash(Run *run, const char *key, uint64_t hash, Err *err)
 {
     char digits[17];
-    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    hash_text(digits, hash);
     return run_record(run, key, json_string(digits), err);
 }
 
 int run_record_input(Run *run, const char *key, uint64_t hash, const char *what, Err *err)
 {
     char digits[17];
-    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    hash_text(digits, hash);
     const char *then = json_string_value(json_object_get(run->expected, key));
     if (then && strcmp(then, digits))
         return err_input(err, "%s: is not what it was when the run was made (%s: %s then, %s now)", what, key, then, digits);
@@ -347,7 +346,7 @@ int run_mark_checkpoint(const Run *run, const char *folder, uint64_t hash, Err *
 {
     char digits[17];
     Run copy = {.folder = (char *)(uintptr_t)folder, .provenance = json_copy(run->provenance)};
-    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    hash_text(digits, hash);
     int status = copy.provenance ? run_record(&copy, "checkpoint_hash", json_string(digits), err) : err_failed(err, "out of memory");
     json_decref(copy.provenance);
     return status;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #define _XOPEN_SOURCE 700 // setenv, strdup
-/* test_cli.c - the program as a user types it: exit statuses, messages, output formats, files left behind. A tiny tokenizer
+/* test_cli.c - the program as a user types it: exit statuses, messages, output formats, files left behind. A CLI_TINY tokenizer
  * and model are made once through the program itself. */
-#include "tests/support.h"
+#include "tests/support_cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,109 +11,6 @@
 
 #include "base/os.h"
 #include "files/jsonl.h"
-
-static char *folder; // of the whole group
-static Text output;  // of the last command
-
-static char *file_of(const char *name) { return path_in(folder, name); }
-
-// "@" in the arguments stands for the folder. Everything is seen: standard output, then standard error as they come.
-static int raft(const char *format, ...) PRINTF_LIKE(1, 2);
-static int raft(const char *format, ...)
-{
-    char arguments[1500], expanded[3000];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(arguments, sizeof arguments, format, args);
-    va_end(args);
-    size_t used = 0;
-    for (const char *c = arguments; *c; c++)
-        used += (size_t)snprintf(expanded + used, sizeof expanded - used, *c == '@' ? "%s" : "%.1s", *c == '@' ? folder : c);
-    expanded[used] = '\0';
-    return run_raft(&output, "%s", expanded);
-}
-
-static void expect(int status, int wanted, const char *fragment)
-{
-    const char *said = output.data ? output.data : "";
-    if (status != wanted) fail_msg("exit status %d where %d was expected; the program said: %s", status, wanted, said);
-    if (!strstr(said, fragment)) fail_msg("\"%s\" was expected in: %s", fragment, said);
-}
-
-// The command's standard output as one JSON object; its standard error goes to the file "err".
-static json_t *raft_json(const char *arguments)
-{
-    int status = raft("%s --json 2> @/err < /dev/null #", arguments); // '#': run_raft's own redirection
-    if (status) {
-        char *path = file_of("err"), *text = read_file(path, NULL);
-        fail_msg("exit status %d from %s: %s", status, arguments, text);
-    }
-    json_error_t error;
-    json_t *value = json_loads(output.data, JSON_ALLOW_NUL, &error);
-    if (!value) fail_msg("not one JSON object (%s): %s", error.text, output.data);
-    return value;
-}
-
-static char *standard_error(void)
-{
-    char *path = file_of("err"), *text = read_file(path, NULL);
-    free(path);
-    return text;
-}
-
-static bool have(const char *name)
-{
-    char *path = file_of(name);
-    bool found = os_is_file(path);
-    free(path);
-    return found;
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    char *path_a = file_of(a), *path_b = file_of(b);
-    size_t n, m;
-    char *bytes_a = read_file(path_a, &n), *bytes_b = read_file(path_b, &m);
-    bool same = n == m && !memcmp(bytes_a, bytes_b, n);
-    free(path_a), free(path_b), free(bytes_a), free(bytes_b);
-    return same;
-}
-
-static void put(const char *name, const char *text)
-{
-    char *path = file_of(name);
-    write_file(path, text, strlen(text));
-    free(path);
-}
-
-static const char tiny[] = "--dim 16 --layers 1 --heads 2 --ff 24 --context 32 --batch 4 --max-steps 3";
-
-static int make_model(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    Text texts = {0};
-    Err err = {0};
-    const char *const words[] = {"the film was great", "a dull and slow plot", "what a bright, funny story", "nobody liked the end"};
-    for (int i = 0; i < 24; i++)
-        assert_ok(text_printf(&texts, &err, "{\"text\":\"%s and %s. %s!\"}\n", words[i % 4], words[i / 4 % 4],
-            words[(i + i / 8) % 4]), &err);
-    put("texts.jsonl", texts.data);
-    put("pairs.jsonl", "{\"prompt\":\"the film\",\"response\":\" was great\"}\n{\"prompt\":\"the plot\",\"response\":\" was dull\"}\n");
-    text_free(&texts);
-    expect(raft("tokenizer train --vocab 280 --special '<|endoftext|>' --jsonl @/texts.jsonl -o @/tok.json"), 0, "280 tokens");
-    expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s -o @/lm", tiny), 0, "parameters");
-    return 0;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    text_free(&output);
-    return 0;
-}
 
 // ---- the program itself ----------------------------------------------------------------------------------------------------
 
@@ -172,7 +69,7 @@ static void a_wrong_option_or_value_is_a_mistake(void **state)
     expect(raft("tokenizer"), 2, "train");
     expect(raft("tokenizer train --jsonl @/texts.jsonl"), 2, "-o");
     expect(raft("sft @/lm -o @/x"), 2, "--data");
-    assert_false(have("x/provenance.json"));
+    assert_false(cli_have("x/provenance.json"));
 }
 
 static void a_missing_file_is_named(void **state)
@@ -185,14 +82,14 @@ static void a_missing_file_is_named(void **state)
     expect(raft("tokenizer encode --tokenizer @/tok.json --jsonl @/nowhere.jsonl"), 2, "/nowhere.jsonl");
     expect(raft("info @/nowhere"), 2, "/nowhere");
     expect(raft("generate @/lm --prompt x --profile nowhere"), 2, "nowhere.conf");
-    assert_false(have("x/provenance.json"));
+    assert_false(cli_have("x/provenance.json"));
 }
 
 static void what_cannot_be_written_is_a_failure(void **state)
 {
     (void)state;
     struct stat device;
-    expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s -o /proc/nowhere/x", tiny), 1, "/proc/nowhere");
+    expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s -o /proc/nowhere/x", CLI_TINY), 1, "/proc/nowhere");
     if (stat("/dev/full", &device)) skip_because("no /dev/full on this system");
     expect(raft("--version > /dev/full < /dev/null #"), 1, "");
     expect(raft("generate @/lm --ids 5 --max-new 3 --json > /dev/full < /dev/null #"), 1, "");
@@ -204,29 +101,29 @@ static void what_cannot_be_written_is_a_failure(void **state)
 static void text_to_ids_and_back(void **state)
 {
     (void)state;
-    put("in.jsonl", "{\"text\":\"the film\"}\n\n{\"id\":3,\"text\":\"\\u00e4 \\u0000 <|endoftext|>\"}\n{\"text\":\"\"}\n");
+    cli_put("in.jsonl", "{\"text\":\"the film\"}\n\n{\"id\":3,\"text\":\"\\u00e4 \\u0000 <|endoftext|>\"}\n{\"text\":\"\"}\n");
     assert_int_equal(raft("tokenizer encode --tokenizer @/tok.json --jsonl @/in.jsonl"), 0);
-    assert_true(!strncmp(output.data, "{\"text\":\"the film\",\"ids\":[", 26));
-    assert_non_null(strstr(output.data, "\n{\"text\":\"ä \\u0000 <|endoftext|>\",\"ids\":["));
-    assert_non_null(strstr(output.data, ",0]}\n{\"text\":\"\",\"ids\":[]}\n")); // the special token took the first id
+    assert_true(!strncmp(cli_output.data, "{\"text\":\"the film\",\"ids\":[", 26));
+    assert_non_null(strstr(cli_output.data, "\n{\"text\":\"ä \\u0000 <|endoftext|>\",\"ids\":["));
+    assert_non_null(strstr(cli_output.data, ",0]}\n{\"text\":\"\",\"ids\":[]}\n")); // the special token took the first id
     assert_int_equal(raft("tokenizer encode --tokenizer @/tok.json --jsonl @/in.jsonl -o @/ids.jsonl"), 0);
-    assert_string_equal(output.data, "");
+    assert_string_equal(cli_output.data, "");
     assert_int_equal(raft("tokenizer decode --tokenizer @/tok.json --jsonl @/ids.jsonl"), 0);
-    assert_non_null(strstr(output.data, "\"text\":\"the film\"}\n"));
-    assert_non_null(strstr(output.data, "\"text\":\"ä \\u0000 <|endoftext|>\"}\n"));
-    put("ids.jsonl", "{\"ids\":[5]}\n{\"ids\":[280]}\n");
+    assert_non_null(strstr(cli_output.data, "\"text\":\"the film\"}\n"));
+    assert_non_null(strstr(cli_output.data, "\"text\":\"ä \\u0000 <|endoftext|>\"}\n"));
+    cli_put("ids.jsonl", "{\"ids\":[5]}\n{\"ids\":[280]}\n");
     expect(raft("tokenizer decode --tokenizer @/tok.json --jsonl @/ids.jsonl"), 2, "ids.jsonl:2: id 280");
-    put("in.jsonl", "{\"text\":\"x\"}\n{\"txt\":\"x\"}\n");
+    cli_put("in.jsonl", "{\"text\":\"x\"}\n{\"txt\":\"x\"}\n");
     expect(raft("tokenizer encode --tokenizer @/tok.json --jsonl @/in.jsonl -o @/none.jsonl"), 2, "in.jsonl:2: key \"text\"");
     expect(raft("tokenizer train --jsonl @/in.jsonl -o @/none.json"), 2, "in.jsonl:2: key \"text\"");
-    assert_true(!have("none.jsonl") && !have("none.jsonl.tmp") && !have("none.json"));
+    assert_true(!cli_have("none.jsonl") && !cli_have("none.jsonl.tmp") && !cli_have("none.json"));
 }
 
 static void a_tokenizer_does_not_depend_on_threads_or_where_its_texts_come_from(void **state)
 {
     (void)state;
     json_t *told = raft_json("tokenizer train --vocab 280 --special '<|endoftext|>' --corpus @/texts.jsonl --threads 1 -o @/tok1.json");
-    assert_true(same_file("tok.json", "tok1.json"));
+    assert_true(cli_same_file("tok.json", "tok1.json"));
     assert_int_equal(json_integer_value(json_object_get(told, "vocab")), 280);
     assert_int_equal(json_integer_value(json_object_get(told, "texts")), 24);
     json_decref(told);
@@ -240,8 +137,8 @@ static void a_run_leaves_checkpoint_settings_and_provenance(void **state)
     const char *const names[] = {"lm/config.json", "lm/model.safetensors", "lm/tokenizer.json", "lm/settings.conf",
         "lm/provenance.json", "lm/metrics.jsonl", "lm/timing.jsonl"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!have(names[i])) fail_msg("%s is missing", names[i]);
-    assert_true(same_file("tok.json", "lm/tokenizer.json"));
+        if (!cli_have(names[i])) fail_msg("%s is missing", names[i]);
+    assert_true(cli_same_file("tok.json", "lm/tokenizer.json"));
     json_t *told = raft_json("info @/lm"), *run = json_object_get(told, "run");
     const char *const keys[] = {"command_line", "corpus_hash", "tokenizer_hash", "checkpoint_hash", "seed", "isa", "threads"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -256,25 +153,25 @@ static void its_settings_repeat_a_run_to_the_same_bytes(void **state)
 {
     (void)state;
     expect(raft("pretrain --profile @/lm/settings.conf -o @/again --threads 1 --quiet"), 0, "again");
-    assert_true(same_file("lm/model.safetensors", "again/model.safetensors") && same_file("lm/metrics.jsonl", "again/metrics.jsonl"));
+    assert_true(cli_same_file("lm/model.safetensors", "again/model.safetensors") && cli_same_file("lm/metrics.jsonl", "again/metrics.jsonl"));
     expect(raft("pretrain --profile @/lm/settings.conf -o @/other --seed 2 --quiet"), 0, "other");
-    assert_false(same_file("lm/model.safetensors", "other/model.safetensors"));
+    assert_false(cli_same_file("lm/model.safetensors", "other/model.safetensors"));
 }
 
 static void the_seed_decides_the_first_weights(void **state)
 {
     (void)state;
     for (int seed = 1; seed <= 2; seed++)
-        expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s --lr 0 --seed %d -o @/seed%d", tiny, seed, seed), 0, "seed");
-    assert_false(same_file("seed1/model.safetensors", "seed2/model.safetensors"));
+        expect(raft("pretrain --corpus @/texts.jsonl --tokenizer @/tok.json %s --lr 0 --seed %d -o @/seed%d", CLI_TINY, seed, seed), 0, "seed");
+    assert_false(cli_same_file("seed1/model.safetensors", "seed2/model.safetensors"));
 }
 
 static void texts_without_a_token_to_predict_start_no_run(void **state)
 {
     (void)state;
-    put("empty.jsonl", "{\"text\":\"\"}\n{\"text\":\"\"}\n");
-    expect(raft("pretrain --corpus @/empty.jsonl --tokenizer @/tok.json %s -o @/x", tiny), 2, "empty.jsonl");
-    assert_false(have("x/provenance.json"));
+    cli_put("empty.jsonl", "{\"text\":\"\"}\n{\"text\":\"\"}\n");
+    expect(raft("pretrain --corpus @/empty.jsonl --tokenizer @/tok.json %s -o @/x", CLI_TINY), 2, "empty.jsonl");
+    assert_false(cli_have("x/provenance.json"));
 }
 
 static void an_existing_run_is_replaced_only_by_force(void **state)
@@ -294,50 +191,50 @@ static void pretraining_goes_on_from_a_checkpoint_and_measures_other_texts(void 
     assert_true(mean > 100 && mean < 290); // near 280, the size of the vocabulary: three steps learn little
     assert_true(json_number_value(json_object_get(perplexity, "lo")) < mean);
     assert_true(json_number_value(json_object_get(perplexity, "hi")) > mean);
-    assert_true(same_file("lm/model.safetensors", "on/model.safetensors")); // the rate was 0
+    assert_true(cli_same_file("lm/model.safetensors", "on/model.safetensors")); // the rate was 0
     json_decref(told);
 }
 
 static void sft_learns_the_response_and_its_end_only(void **state)
 {
     (void)state;
-    put("responses.jsonl", "{\"text\":\" was great\"}\n{\"text\":\" was dull\"}\n");
+    cli_put("responses.jsonl", "{\"text\":\" was great\"}\n{\"text\":\" was dull\"}\n");
     assert_int_equal(raft("tokenizer encode --tokenizer @/tok.json --jsonl @/responses.jsonl"), 0);
     size_t tokens = 0;
-    for (char *c = strstr(output.data, "\"ids\""); *c; c++) tokens += *c == ',' || *c == '['; // of both lines; a comma follows no text
+    for (char *c = strstr(cli_output.data, "\"ids\""); *c; c++) tokens += *c == ',' || *c == '['; // of both lines; a comma follows no text
     json_t *told = raft_json("sft @/lm --data @/pairs.jsonl --epochs 1 -o @/sft");
     size_t commas_in_text = 1; // the second line's own "text","ids"
     assert_int_equal(json_integer_value(json_object_get(told, "targets")), tokens - commas_in_text + 2);
     json_decref(told);
-    put("pairs_text.jsonl", "{\"prompt\":\"the film\",\"text\":\" was great\"}\n{\"prompt\":\"the plot\",\"text\":\" was dull\"}\n");
+    cli_put("pairs_text.jsonl", "{\"prompt\":\"the film\",\"text\":\" was great\"}\n{\"prompt\":\"the plot\",\"text\":\" was dull\"}\n");
     expect(raft("sft @/lm --data @/pairs_text.jsonl --epochs 1 -o @/sft2"), 0, "2 examples");
-    assert_true(same_file("sft/model.safetensors", "sft2/model.safetensors"));
+    assert_true(cli_same_file("sft/model.safetensors", "sft2/model.safetensors"));
 }
 
 static void a_pair_that_cannot_be_learnt_is_named_by_its_line(void **state)
 {
     (void)state;
-    put("bad.jsonl",
+    cli_put("bad.jsonl",
         "{\"prompt\":\"a\",\"response\":\"b\"}\n{\"prompt\":\"x\",\"response\":\"01234567890123456789012345678901234567890123456789\"}\n");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "bad.jsonl:2: prompt and response come to");
-    put("bad.jsonl", "{\"prompt\":\"a\"}\n");
+    cli_put("bad.jsonl", "{\"prompt\":\"a\"}\n");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "bad.jsonl:1: key \"text\"");
-    put("bad.jsonl", "\n{\"prompt\":3,\"response\":\"x\"}\n");
+    cli_put("bad.jsonl", "\n{\"prompt\":3,\"response\":\"x\"}\n");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "bad.jsonl:2: key \"prompt\"");
-    put("bad.jsonl", "");
+    cli_put("bad.jsonl", "");
     expect(raft("sft @/lm --data @/bad.jsonl -o @/x"), 2, "holds no line");
-    assert_false(have("x/provenance.json"));
+    assert_false(cli_have("x/provenance.json"));
 }
 
 static void progress_is_one_line_a_stage_and_none_when_quiet(void **state)
 {
     (void)state;
     json_decref(raft_json("sft @/lm --data @/pairs.jsonl -o @/loud"));
-    char *text = standard_error();
+    char *text = cli_standard_error();
     assert_true(!strncmp(text, "sft ", 4) && strchr(text, '\n') == text + strlen(text) - 1 && strstr(text, "1 step  loss "));
     free(text);
     json_decref(raft_json("sft @/lm --data @/pairs.jsonl -o @/silent --quiet"));
-    text = standard_error();
+    text = cli_standard_error();
     assert_string_equal(text, "");
     free(text);
 }
@@ -367,7 +264,7 @@ static void ids_need_no_tokenizer(void **state)
     (void)state;
     expect(raft("sft @/lm --data @/pairs.jsonl --lr 0 -o @/bare"), 0, "2 examples"); // a copy
     json_t *with = raft_json("generate @/bare --ids 5,7,9 --max-new 4"), *without;
-    char *path = file_of("bare/tokenizer.json");
+    char *path = cli_path("bare/tokenizer.json");
     assert_int_equal(remove(path), 0);
     without = raft_json("generate @/bare --ids 5,7,9 --max-new 4");
     assert_true(json_equal(json_object_get(with, "ids"), json_object_get(without, "ids")));
@@ -441,5 +338,5 @@ int main(void)
         cmocka_unit_test(several_samples_differ_and_a_seed_repeats_them),
         cmocka_unit_test(info_tells_what_is_in_use_and_why),
     };
-    return cmocka_run_group_tests(tests, make_model, remove_all);
+    return cmocka_run_group_tests(tests, cli_make_model, cli_remove_folder);
 }

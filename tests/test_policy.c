@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* test_policy.c - what a policy collects, from itself and from experts, and what it learns from the selected. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,37 +19,19 @@ static Model model, reference;
 enum { K = 4, NEW = 9, CONTEXT = 48, B = 3 };
 static const size_t stage[B] = {2, 0, 4};
 
-static void make_model(Model *m, uint64_t seed)
-{
-    Err err = {0};
-    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
-        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
-    assert_ok(model_init(m, &config, &err), &err);
-    model_randomise(m, seed);
-    for (size_t i = 0; i < config.vocab * config.dim; i++) m->parameters[m->embedding + i] *= 4;
-}
-
 static int set_up(void **state)
 {
     static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad",
         "good"};
-    TextView views[5];
-    const char *special[] = {"<|endoftext|>"};
-    TokenizerTraining how = {.vocab = 290, .special = special, .special_count = 1};
     Err err = {0};
     (void)state;
     if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
     folder = temporary_folder();
-    for (size_t i = 0; i < 5; i++) views[i] = (TextView){texts[i], strlen(texts[i])};
-    assert_ok(tokenizer_train(&tokenizer, views, 5, &how, &err), &err);
-    for (size_t i = 0; i < 5; i++) {
-        char id[8];
-        snprintf(id, sizeof id, "p%zu", i);
-        assert_ok(prompts_add(&prompts, id, texts[i], strlen(texts[i]), &err), &err);
-    }
+    tiny_tokenizer(&tokenizer, texts, 5, 290, "<|endoftext|>");
+    tiny_prompts(&prompts, texts, 5);
     assert_ok(policy_tokenize_prompts(&prompts, &tokenizer, CONTEXT, NEW, &err), &err);
-    make_model(&model, 1);
-    make_model(&reference, 2);
+    tiny_language_model(&model, tokenizer.vocab, CONTEXT, 1);
+    tiny_language_model(&reference, tokenizer.vocab, CONTEXT, 2);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* test_reward.c - rewards by hand-computed values, their sums and specs, outside programs that behave badly, folders
  * that hold no head. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -323,24 +323,13 @@ static void many_samples_neither_block_nor_mix(void **state)
 
 // ---- heads -------------------------------------------------------------------------------------------------------------
 
-static const ModelConfig tiny = {.vocab = 40, .dim = 16, .layers = 2, .heads = 2, .kv_heads = 1, .head_dim = 8, .ff = 24, .context = 16,
-    .rms_eps = 1e-5, .rope_theta = 10000, .rope_factor = 1, .tied = true, .head = HEAD_SCORE, .pooling = POOL_LAST, .bos = -1, .eos = -1, .pad = -1};
-
-static void make_model(Model *model, ModelConfig config, uint64_t seed)
-{
-    Err err = {0};
-    assert_ok(model_init(model, &config, &err), &err);
-    model_randomise(model, seed);
-    for (size_t i = 0; i < model->parameter_count; i++) model->parameters[i] *= 8; // scores that differ visibly
-}
-
 static char *save_head(const char *name, ModelConfig config, uint64_t seed)
 {
     Model model;
     Err err = {0};
     char *path = path_in(folder, name);
     config.vocab = tokenizer.vocab;
-    make_model(&model, config, seed);
+    tiny_head(&model, config, seed);
     assert_ok(checkpoint_save(path, &model, &tokenizer, &err), &err);
     model_free(&model);
     return path;
@@ -349,7 +338,7 @@ static char *save_head(const char *name, ModelConfig config, uint64_t seed)
 static void a_head_scores_prompt_and_response_as_one_text(void **state)
 {
     (void)state;
-    char *path = save_head("head", tiny, 5), spec[600];
+    char *path = save_head("head", tiny_head_config, 5), spec[600];
     const char *one = spec;
     const struct { const char *prompt, *text; } cases[] = {{"the fi", "lm was great"}, {"", "dull"}, {"dull", ""},
         {"the film was great", " and the film was great and the end was dull and the film was great"}};
@@ -397,12 +386,12 @@ static void expect_no_head(const char *path, const char *fragment)
 static void a_folder_that_holds_no_sound_head_is_refused(void **state)
 {
     (void)state;
-    ModelConfig lm = tiny;
+    ModelConfig lm = tiny_head_config;
     lm.head = HEAD_LM;
     char *path = save_head("lm", lm, 5);
     expect_no_head(path, "is a language model, not a reward head");
     free(path);
-    path = save_head("broken", tiny, 5);
+    path = save_head("broken", tiny_head_config, 5);
     char *weights = path_in(path, "model.safetensors"), *words = path_in(path, "tokenizer.json");
     size_t n;
     char *bytes = read_file(weights, &n);
@@ -413,7 +402,7 @@ static void a_folder_that_holds_no_sound_head_is_refused(void **state)
     expect_no_head(path, "not finite");
     free(bytes);
     free(path);
-    path = save_head("broken", tiny, 5);
+    path = save_head("broken", tiny_head_config, 5);
     assert_int_equal(remove(words), 0);
     expect_no_head(path, "tokenizer.json");
     assert_int_equal(remove(weights), 0);
@@ -429,11 +418,10 @@ static int set_up(void **state)
 {
     (void)state;
     Err err = {0};
-    const TextView texts[] = {{"the film was great", 18}, {"the film was dull", 17}, {"and the end was great", 21}};
-    const TokenizerTraining how = {.vocab = 270};
+    const char *const texts[] = {"the film was great", "the film was dull", "and the end was great"};
     folder = temporary_folder();
     assert_ok(compute_init(&cx, NULL, NULL, 1, &err), &err); // threads change no result
-    assert_ok(tokenizer_train(&tokenizer, texts, 3, &how, &err), &err);
+    tiny_tokenizer(&tokenizer, texts, 3, 270, NULL);
     return 0;
 }
 

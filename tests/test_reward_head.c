@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* test_reward_head.c - what a reward head reads of a text when it is asked and when it learns, that it learns, its examples. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,17 +13,6 @@ static Compute cx;
 static Tokenizer tokenizer; // of a few words
 
 // ---- asking ---------------------------------------------------------------------------------------------------------------------
-
-static const ModelConfig tiny = {.vocab = 40, .dim = 16, .layers = 2, .heads = 2, .kv_heads = 1, .head_dim = 8, .ff = 24, .context = 16,
-    .rms_eps = 1e-5, .rope_theta = 10000, .rope_factor = 1, .tied = true, .head = HEAD_SCORE, .pooling = POOL_LAST, .bos = -1, .eos = -1, .pad = -1};
-
-static void make_model(Model *model, ModelConfig config, uint64_t seed)
-{
-    Err err = {0};
-    assert_ok(model_init(model, &config, &err), &err);
-    model_randomise(model, seed);
-    for (size_t i = 0; i < model->parameter_count; i++) model->parameters[i] *= 8; // scores that differ visibly
-}
 
 static TokenList random_text(TestRandom *random, size_t length, uint32_t vocab)
 {
@@ -38,9 +27,9 @@ static void a_long_text_scores_the_mean_of_its_windows_weighted_by_tokens(void *
     const size_t lengths[] = {1, 15, 16, 17, 37, 64, 65};
     for (int pooling = POOL_LAST; pooling <= POOL_MEAN; pooling++) {
         Model model;
-        ModelConfig config = tiny;
+        ModelConfig config = tiny_head_config;
         config.pooling = (ScorePooling)pooling;
-        make_model(&model, config, 3);
+        tiny_head(&model, config, 3);
         TestRandom random = {7};
         TokenList texts[7];
         for (size_t i = 0; i < 7; i++) texts[i] = random_text(&random, lengths[i], 40);
@@ -69,7 +58,7 @@ static void an_empty_text_has_no_score(void **state)
 {
     (void)state;
     Model model;
-    make_model(&model, tiny, 3);
+    tiny_head(&model, tiny_head_config, 3);
     TokenList nothing = {0};
     float value;
     Err err = {0};
@@ -130,7 +119,7 @@ static void prefixes_begin_at_the_start_and_keep_their_bounds(void **state)
 {
     (void)state;
     Model model;
-    make_model(&model, tiny, 3);
+    tiny_head(&model, tiny_head_config, 3);
     HeadExamples data = same_texts(40);
     Readings r = read_pieces(&model, &data, (HeadOptions){.prefix_share = 1, .prefix_least = 4, .max_tokens = 9, .seed = 1});
     size_t seen[10] = {0};
@@ -158,7 +147,7 @@ static void windows_of_long_texts_lie_anywhere_in_them(void **state)
 {
     (void)state;
     Model model;
-    make_model(&model, tiny, 3);
+    tiny_head(&model, tiny_head_config, 3);
     HeadExamples data = same_texts(20);
     Readings r = read_pieces(&model, &data, (HeadOptions){.prefix_share = 0, .prefix_least = 4, .max_tokens = 12, .seed = 1});
     size_t seen[9] = {0}; // starts 0..8
@@ -184,7 +173,7 @@ static void pieces_are_a_function_of_the_seed(void **state)
 {
     (void)state;
     Model model;
-    make_model(&model, tiny, 3);
+    tiny_head(&model, tiny_head_config, 3);
     HeadExamples data = same_texts(40);
     HeadOptions how = {.prefix_share = 0.5, .prefix_least = 4, .max_tokens = 12, .seed = 1};
     Readings first = read_pieces(&model, &data, how), again = read_pieces(&model, &data, how);
@@ -210,7 +199,7 @@ static void training_stops_at_the_steps_asked_for(void **state)
 {
     (void)state;
     Model model;
-    make_model(&model, tiny, 3);
+    tiny_head(&model, tiny_head_config, 3);
     HeadExamples data = same_texts(5); // 24: a pass is 10 + 10 + 4
     TrainOptions train = train_defaults();
     HeadOptions how = {.seed = 1};
@@ -246,7 +235,7 @@ static HeadExamples marked_texts(size_t n, bool pairs, uint64_t seed)
 static void learns_which_mark_is_good(bool pairs, ScorePooling pooling)
 {
     Model model;
-    ModelConfig config = tiny;
+    ModelConfig config = tiny_head_config;
     Err err = {0};
     HeadAccuracy before, after;
     config.pooling = pooling;
@@ -365,11 +354,10 @@ static int set_up(void **state)
 {
     (void)state;
     Err err = {0};
-    const TextView texts[] = {{"the film was great", 18}, {"the film was dull", 17}, {"and the end was great", 21}};
-    const TokenizerTraining how = {.vocab = 270};
+    const char *const texts[] = {"the film was great", "the film was dull", "and the end was great"};
     folder = temporary_folder();
     assert_ok(compute_init(&cx, NULL, NULL, 1, &err), &err); // threads change no result
-    assert_ok(tokenizer_train(&tokenizer, texts, 3, &how, &err), &err);
+    tiny_tokenizer(&tokenizer, texts, 3, 270, NULL);
     return 0;
 }
 

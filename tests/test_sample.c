@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* test_sample.c - the choice of a token against a plain implementation; generation against other batches, threads, calls,
  * the training pass and another implementation's greedy continuation. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -201,12 +201,9 @@ enum { VOCAB = 53, CONTEXT = 80 };
 
 static void small_model(Model *model)
 {
-    Err err = {0};
-    ModelConfig config = {.vocab = VOCAB, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
-        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = -1, .eos = -1, .pad = -1};
-    assert_ok(model_init(model, &config, &err), &err);
-    model_randomise(model, 3);
-    for (size_t i = 0; i < VOCAB * 32; i++) model->parameters[model->embedding + i] *= 6; // logits that matter
+    tiny_language_model(model, VOCAB, CONTEXT, 3);
+    model->config.bos = model->config.eos = -1; // nothing ends a text by itself
+    for (size_t i = 0; i < VOCAB * 32; i++) model->parameters[model->embedding + i] *= 1.5f; // logits that matter
 }
 
 // Lengths on both sides of a page of 16.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* test_steps.c - collect, rank and finetune with files between them end with the bits of align, in the library and from the
  * command line; what align leaves in its run directory; evaluation. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,39 +21,21 @@ static char *start_path, *prompts_path, *lexicon_spec;
 
 enum { K = 4, NEW = 8, CONTEXT = 40, STAGE = 3, ITERATIONS = 2 };
 
-static void make_model(void)
-{
-    Err err = {0};
-    ModelConfig config = {.vocab = tokenizer.vocab, .dim = 32, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 8, .ff = 48,
-        .context = CONTEXT, .rms_eps = 1e-5, .rope_theta = 10000, .tied = true, .bos = 0, .eos = 0, .pad = -1};
-    assert_ok(model_init(&start, &config, &err), &err);
-    model_randomise(&start, 1);
-    for (size_t i = 0; i < config.vocab * config.dim; i++) start.parameters[start.embedding + i] *= 4;
-}
-
 static int set_up(void **state)
 {
     static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad",
         "good \xc3\xa9t\xc3\xa9"};
     static const char lexicon[] = "good 1\nbad -1\nvery 0.25\n";
-    TextView views[5];
-    const char *special[] = {"<|endoftext|>"};
-    TokenizerTraining how = {.vocab = 290, .special = special, .special_count = 1};
     Err err = {0};
     (void)state;
     if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
     folder = temporary_folder();
-    for (size_t i = 0; i < 5; i++) views[i] = (TextView){texts[i], strlen(texts[i])};
-    assert_ok(tokenizer_train(&tokenizer, views, 5, &how, &err), &err);
-    for (size_t i = 0; i < 5; i++) {
-        char id[8];
-        snprintf(id, sizeof id, "p%zu", i);
-        assert_ok(prompts_add(&prompts, id, texts[i], strlen(texts[i]), &err), &err);
-    }
+    tiny_tokenizer(&tokenizer, texts, 5, 290, "<|endoftext|>");
+    tiny_prompts(&prompts, texts, 5);
     prompts_path = path_in(folder, "prompts.jsonl");
     assert_ok(prompts_write(&prompts, prompts_path, &err), &err); // before tokenizing: as a user writes them
     assert_ok(policy_tokenize_prompts(&prompts, &tokenizer, CONTEXT, NEW, &err), &err);
-    make_model();
+    tiny_language_model(&start, tokenizer.vocab, CONTEXT, 1);
     start_path = path_in(folder, "start");
     assert_ok(checkpoint_save(start_path, &start, &tokenizer, &err), &err);
     char *lexicon_path = path_in(folder, "lexicon.txt");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* test_tokenizer.c - ids against Hugging Face tokenizers 0.23.3 (constants and tests/golden/bpe-imdb-2048), bytes back unchanged,
  * and tokenizers built from parts. Files are in test_tokenizer_file.c, training in test_tokenizer_train.c. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include "files/jsonl.h"
 #include "files/unicode.h"
@@ -12,20 +12,6 @@
 #include <string.h>
 
 static Err err;
-
-static char *golden(void)
-{
-    char *path = golden_path("bpe-imdb-2048/tokenizer.json");
-    if (!path) fail_msg("tests/golden/bpe-imdb-2048/tokenizer.json is missing; run from the project's folder");
-    return path;
-}
-
-static void load_golden(Tokenizer *tk)
-{
-    char *path = golden();
-    assert_ok(tokenizer_load(tk, path, &err), &err);
-    free(path);
-}
 
 static void assert_ids(const Tokenizer *tk, const char *text, size_t length, const uint32_t *want, size_t n)
 {
@@ -41,33 +27,6 @@ static void assert_ids(const Tokenizer *tk, const char *text, size_t length, con
     assert_memory_equal(back.data, text, length);
     tokens_free(&ids);
     text_free(&back);
-}
-
-// Writes the golden file with one text replaced by another, which must occur, into a fresh folder.
-static char *edited(char **folder, const char *find, const char *replace)
-{
-    size_t n;
-    char *path = golden(), *bytes = read_file(path, &n), *at = strstr(bytes, find);
-    if (!at) fail_msg("the golden file does not hold %s", find);
-    Text out = {0};
-    assert_ok(text_add(&out, &err, bytes, (size_t)(at - bytes)) || text_puts(&out, &err, replace), &err);
-    assert_ok(text_puts(&out, &err, at + strlen(find)), &err);
-    free(path);
-    *folder = temporary_folder();
-    path = path_in(*folder, "tokenizer.json");
-    write_file(path, out.data, out.length);
-    text_free(&out);
-    free(bytes);
-    return path;
-}
-
-static void load_edited(Tokenizer *tk, const char *find, const char *replace)
-{
-    char *folder, *path = edited(&folder, find, replace);
-    assert_ok(tokenizer_load(tk, path, &err), &err);
-    remove_folder(folder);
-    free(folder);
-    free(path);
 }
 
 // ---- ids -------------------------------------------------------------------------------------------------------------------
@@ -99,7 +58,7 @@ static void gives_the_ids_of_hugging_face_tokenizers(void **state)
     (void)state;
     Tokenizer tk;
     char *path = golden_path("bpe-imdb-2048/encodings.jsonl");
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     assert_int_equal(check_rows(&tk, path, 0), 31);
     free(path);
     tokenizer_free(&tk);
@@ -111,7 +70,7 @@ static void gives_the_ids_of_hugging_face_tokenizers_on_reviews(void **state)
     Tokenizer tk;
     char *path = shared_path("fixtures/bpe-imdb-2048/encodings.jsonl");
     if (!path) skip_because("review excerpts: fixtures/bpe-imdb-2048/encodings.jsonl is not in $RAFT_SHARED or ../shared");
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     assert_int_equal(check_rows(&tk, path, 31), 71);
     free(path);
     tokenizer_free(&tk);
@@ -143,8 +102,8 @@ static void splits_off_each_digit_when_the_file_says_so(void **state)
         {"It's 1 o'clock", {1157, 326, 221, 17, 265, 7, 67, 76, 900}, 9},
     };
     Tokenizer tk, plain;
-    load_golden(&plain);
-    load_edited(&tk, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": ["
+    golden_tokenizer(&plain);
+    edited_tokenizer(&tk, "\"pre_tokenizer\": {", "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": ["
         "{\"type\": \"Digits\", \"individual_digits\": true}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}, \"unused\": {");
     assert_true(tk.split == SPLIT_DIGITS && plain.split == SPLIT_GPT2);
     assert_true(tokenizer_hash(&tk) != tokenizer_hash(&plain));
@@ -177,7 +136,7 @@ static void matches_special_tokens_first_leftmost_then_longest(void **state)
         {"the  the cat", {879, 221, 221, 2050}, 4},
     };
     Tokenizer tk;
-    load_edited(&tk, "\"added_tokens\": [", ADDED_TOKENS);
+    edited_tokenizer(&tk, "\"added_tokens\": [", ADDED_TOKENS);
     assert_int_equal(tk.vocab, 2053);
     check_table(&tk, rows, sizeof rows / sizeof rows[0]);
     assert_int_equal(tokenizer_find(&tk, "<|end|>"), 2048);
@@ -215,11 +174,11 @@ static void merges_pieces_of_every_length_by_rank(void **state)
 {
     (void)state;
     Tokenizer tk;
-    char *path = golden();
+    char *path = golden_tokenizer_path();
     Merges merges = {.document = json_load_document(path, &err)};
     assert_non_null(merges.document);
     merges.count = json_array_size(json_object_get(json_object_get(merges.document, "model"), "merges"));
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     TestRandom random = {11};
     for (size_t length = 1; length < 400; length += length < 70 ? 1 : 37) {
         char text[400];
@@ -266,8 +225,8 @@ static void any_bytes_come_back_unchanged(void **state)
     TestRandom random = {5};
     Text text = {0}, back = {0};
     TokenList ids = {0};
-    load_golden(&tk[0]);
-    load_edited(&tk[1], "\"added_tokens\": [", ADDED_TOKENS);
+    golden_tokenizer(&tk[0]);
+    edited_tokenizer(&tk[1], "\"added_tokens\": [", ADDED_TOKENS);
     tk[1].split = SPLIT_DIGITS;
     for (int i = 0; i < 20000; i++) {
         random_text(&text, &random);
@@ -288,7 +247,7 @@ static void reads_nothing_beyond_the_text(void **state)
 {
     (void)state;
     Tokenizer tk;
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     TokenList whole = {0}, cut = {0};
     const char text[] = "It was a wonderful film, wasn't it? \xE2\x80\x94 yes";
     for (size_t n = 0; n < sizeof text; n++) { // the same whether the text ends there or, in an exact copy, memory does
@@ -315,7 +274,7 @@ static void encodes_many_texts_as_one_by_one(void **state)
     Text texts[COUNT] = {{0}};
     TextView views[COUNT];
     TokenList lists[COUNT] = {{0}}, one = {0};
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     for (int i = 0; i < COUNT; i++) {
         random_text(&texts[i], &random);
         views[i] = (TextView){texts[i].data, texts[i].length};
@@ -346,7 +305,7 @@ static void a_long_text_gives_the_ids_of_its_words(void **state)
     TestRandom random = {31};
     Text joined = {0};
     TokenList one = {0}, parts = {0};
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     for (int i = 0; i < WORDS; i++) {
         const char *letters = i % 2 ? "qzxjkvw" : "esrtna";
         size_t length = 2 + test_integer(&random, 15);
@@ -371,7 +330,7 @@ static void decoding_refuses_ids_outside_the_vocabulary(void **state)
     (void)state;
     Tokenizer tk;
     Text text = {0};
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     int status = tokenizer_decode(&tk, &text, (uint32_t[]){7, 2048}, 2, &err);
     assert_input_error(status, &err, "token 1 is 2048, but the vocabulary has 2048");
     assert_int_equal(text.length, 0);

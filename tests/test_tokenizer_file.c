@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* test_tokenizer_file.c - tokenizer.json: what is read and written, and files that are damaged or ask for what is not supported. */
-#include "tests/support.h"
+#include "tests/support_model.h"
 
 #include "files/jsonl.h"
 #include "tokenizer.h"
@@ -9,47 +9,6 @@
 #include <string.h>
 
 static Err err;
-
-static char *golden(void)
-{
-    char *path = golden_path("bpe-imdb-2048/tokenizer.json");
-    if (!path) fail_msg("tests/golden/bpe-imdb-2048/tokenizer.json is missing; run from the project's folder");
-    return path;
-}
-
-static void load_golden(Tokenizer *tk)
-{
-    char *path = golden();
-    assert_ok(tokenizer_load(tk, path, &err), &err);
-    free(path);
-}
-
-// Writes the golden file with one text replaced by another, which must occur, into a fresh folder.
-static char *edited(char **folder, const char *find, const char *replace)
-{
-    size_t n;
-    char *path = golden(), *bytes = read_file(path, &n), *at = strstr(bytes, find);
-    if (!at) fail_msg("the golden file does not hold %s", find);
-    Text out = {0};
-    assert_ok(text_add(&out, &err, bytes, (size_t)(at - bytes)) || text_puts(&out, &err, replace), &err);
-    assert_ok(text_puts(&out, &err, at + strlen(find)), &err);
-    free(path);
-    *folder = temporary_folder();
-    path = path_in(*folder, "tokenizer.json");
-    write_file(path, out.data, out.length);
-    text_free(&out);
-    free(bytes);
-    return path;
-}
-
-static void load_edited(Tokenizer *tk, const char *find, const char *replace)
-{
-    char *folder, *path = edited(&folder, find, replace);
-    assert_ok(tokenizer_load(tk, path, &err), &err);
-    remove_folder(folder);
-    free(folder);
-    free(path);
-}
 
 #define ADDED(id, text, special) \
     "{\"id\": " #id ", \"content\": \"" text "\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false," \
@@ -63,9 +22,9 @@ static void saves_the_bytes_that_hugging_face_tokenizers_saves(void **state)
 {
     (void)state;
     Tokenizer tk;
-    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "copy.json");
+    char *path = golden_tokenizer_path(), *folder = temporary_folder(), *copy = path_in(folder, "copy.json");
     size_t n, m;
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     assert_ok(tokenizer_save(&tk, copy, &err), &err);
     char *want = read_file(path, &n), *got = read_file(copy, &m);
     assert_int_equal(n, m);
@@ -80,7 +39,7 @@ static void saving_keeps_what_decides_ids(void **state)
     (void)state;
     Tokenizer tk, again;
     char *folder = temporary_folder(), *path = path_in(folder, "a.json"), *path2 = path_in(folder, "b.json");
-    load_edited(&tk, "\"added_tokens\": [", ADDED_TOKENS);
+    edited_tokenizer(&tk, "\"added_tokens\": [", ADDED_TOKENS);
     tk.split = SPLIT_DIGITS;
     assert_ok(tokenizer_save(&tk, path, &err) || tokenizer_load(&again, path, &err) || tokenizer_save(&again, path2, &err), &err);
     assert_true(tokenizer_hash(&tk) == tokenizer_hash(&again));
@@ -99,7 +58,7 @@ static void saving_keeps_what_decides_ids(void **state)
 static void reads_merges_in_the_older_spelling(void **state)
 {
     (void)state;
-    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "old.json");
+    char *path = golden_tokenizer_path(), *folder = temporary_folder(), *copy = path_in(folder, "old.json");
     json_t *document = json_load_document(path, &err), *list = json_object_get(json_object_get(document, "model"), "merges");
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *pair = json_array_get(list, i);
@@ -110,7 +69,7 @@ static void reads_merges_in_the_older_spelling(void **state)
     assert_ok(json_write(&out, document, &err), &err);
     write_file(copy, out.data, out.length);
     Tokenizer tk, old;
-    load_golden(&tk);
+    golden_tokenizer(&tk);
     assert_ok(tokenizer_load(&old, copy, &err), &err);
     assert_true(tokenizer_hash(&tk) == tokenizer_hash(&old));
     tokenizer_free(&tk);
@@ -134,10 +93,10 @@ static void accepts_settings_that_change_nothing(void **state)
         {"\"truncation\": null,", ""},
     };
     Tokenizer plain;
-    load_golden(&plain);
+    golden_tokenizer(&plain);
     for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
         Tokenizer tk;
-        load_edited(&tk, edits[i][0], edits[i][1]);
+        edited_tokenizer(&tk, edits[i][0], edits[i][1]);
         assert_true(tokenizer_hash(&tk) == tokenizer_hash(&plain));
         tokenizer_free(&tk);
     }
@@ -200,7 +159,7 @@ static void refuses_what_it_does_not_do_by_name(void **state)
     };
     for (size_t i = 0; i < sizeof edits / sizeof edits[0]; i++) {
         Tokenizer tk;
-        char *folder, *path = edited(&folder, edits[i].find, edits[i].replace);
+        char *folder, *path = edited_tokenizer_file(&folder, edits[i].find, edits[i].replace);
         int status = tokenizer_load(&tk, path, &err);
         if (!status) fail_msg("accepted: %s", edits[i].replace);
         assert_input_error(status, &err, edits[i].message);
@@ -214,7 +173,7 @@ static void refuses_what_it_does_not_do_by_name(void **state)
 static void a_cut_file_is_an_input_error_at_every_length(void **state)
 {
     (void)state;
-    char *path = golden(), *folder = temporary_folder(), *cut = path_in(folder, "cut.json");
+    char *path = golden_tokenizer_path(), *folder = temporary_folder(), *cut = path_in(folder, "cut.json");
     size_t n;
     char *bytes = read_file(path, &n);
     for (size_t length = 0; length < n; length += length < 1200 ? 13 : 97) {
@@ -229,7 +188,7 @@ static void a_cut_file_is_an_input_error_at_every_length(void **state)
 static void a_damaged_file_never_does_harm(void **state)
 {
     (void)state;
-    char *path = golden(), *folder = temporary_folder(), *copy = path_in(folder, "damaged.json");
+    char *path = golden_tokenizer_path(), *folder = temporary_folder(), *copy = path_in(folder, "damaged.json");
     size_t n;
     char *bytes = read_file(path, &n);
     TestRandom random = {3};
