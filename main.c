@@ -11,7 +11,7 @@
 const Command *const command_table[] = {
     &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare,
     &command_collect, &command_rank, &command_finetune, &command_eval, &command_generate, &command_import, &command_export,
-    &command_report, &command_rerun, &command_trace, &command_trace_iteration, &command_diff, &command_info, NULL,
+    &command_report, &command_rerun, &command_trace, &command_trace_iteration, &command_diff, &command_bench, &command_info, NULL,
 };
 
 // words: how many of argv name it; two are tried before one ("trace iteration" before "trace").

@@ -127,6 +127,8 @@ const OptionSpec option_table[] = {
     // export
     CHOICE("format", format, OPT_EXPORT, "hf", "hf|gguf", "a Hugging Face directory, or a GGUF file"),
     CHOICE("dtype", dtype, OPT_EXPORT, "f32", "f32|bf16|f16|q8_0", "how weights are stored: hf f32 or bf16, gguf f32, f16 or q8_0"),
+    // bench
+    NUMBER("seconds", seconds, OPT_BENCH | OPT_ONCE, "0.4", 0, 3600, "seconds", "for each point; more is steadier"),
     {NULL, OPTION_FLAG, 0, 0, NULL, 0, 0, NULL, NULL},
 };
 

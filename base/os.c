@@ -444,6 +444,8 @@ double os_peak_memory_mb(void)
     return K32GetProcessMemoryInfo(GetCurrentProcess(), &counters, sizeof counters) ? (double)counters.PeakWorkingSetSize / 1e6 : 0;
 }
 
+void os_use_large_pages(void *memory, size_t bytes) { (void)memory, (void)bytes; }
+
 bool os_is_terminal(FILE *file) { return _isatty(_fileno(file)) != 0; }
 
 static bool program_path(char *path, size_t n)
@@ -506,6 +508,16 @@ double os_peak_memory_mb(void)
 #endif
 }
 
+void os_use_large_pages(void *memory, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (page - (uintptr_t)memory % page) % page;
+    if (before < bytes) madvise((char *)memory + before, (bytes - before) / page * page, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 bool os_is_terminal(FILE *file) { return isatty(fileno(file)) == 1; }
 
 static bool program_path(char *path, size_t n)
@@ -537,6 +549,14 @@ char *os_cpu_name(Err *err)
 }
 
 #endif
+
+char *os_program_path(Err *err)
+{
+    char path[4096];
+    if (program_path(path, sizeof path)) return mem_copy_text(err, path);
+    err_failed(err, "this system does not tell where the program is, so it cannot be started again");
+    return NULL;
+}
 
 char *os_program_folder(Err *err)
 {

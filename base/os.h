@@ -61,8 +61,10 @@ int os_child_exchange(OsChild *child, const char *input, size_t n, size_t lines,
 double os_now_s(void);           // monotonic seconds, for progress and timing only: never reaches the arithmetic
 size_t os_cpu_count(void);
 double os_peak_memory_mb(void);  // peak resident set of this process
+void os_use_large_pages(void *memory, size_t bytes); // a wish, granted where the system can: fewer misses of the address cache
 bool os_is_terminal(FILE *file);
 char *os_program_folder(Err *err); // of the running program; NULL, without an error, where the system does not tell
+char *os_program_path(Err *err); // of this program, for starting it again; owned by the caller
 char *os_cpu_name(Err *err);     // "AMD EPYC 7763", "unknown" where the system does not tell; owned by the caller
 
 #endif

@@ -87,6 +87,14 @@ int compute_init(Compute *cx, const char *isa, const char *matmul, size_t thread
     return cx->scratch ? 0 : -1;
 }
 
+void compute_rest(const Compute *cx)
+{
+    (void)cx;
+#if defined(RAFT_OPENMP) && (defined(__clang__) ? __clang_major__ >= 9 : __GNUC__ >= 9)
+    omp_pause_resource_all(omp_pause_soft);
+#endif
+}
+
 void compute_free(Compute *cx)
 {
     mem_free(cx->scratch);

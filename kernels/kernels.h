@@ -127,6 +127,13 @@ void compute_free(Compute *cx);
 
 size_t kernels_available(const Kernels *list[4]); // instruction sets this CPU runs, best first; "plain" is always the last
 size_t attention_scratch_floats(size_t max_keys, size_t head_dim); // what one thread of attention_* needs
+// Threads that wait for the next parallel region keep their cores busy; this sends them away until then, where OpenMP can.
+void compute_rest(const Compute *cx);
+
 const char *blis_configuration(void); // the configuration BLIS chose ("zen3", "generic"); NULL when built without
+// The configurations worth trying on this CPU: their names, and what BLIS_ARCH_TYPE must be to get them. Returns their number.
+enum { BLIS_CONFIGURATIONS = 4 };
+typedef struct { const char *name; int number; } BlisConfiguration;
+size_t blis_configurations(BlisConfiguration list[BLIS_CONFIGURATIONS]);
 
 #endif

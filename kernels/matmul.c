@@ -28,7 +28,26 @@ static void blis_gemm(const Compute *cx, float *c, const float *a, size_t a_row,
         (inc_t)a_col, (float *)(uintptr_t)b, (inc_t)b_row, (inc_t)b_col, &beta, c, (inc_t)n, 1);
 }
 
-const char *blis_configuration(void) { return bli_arch_string(bli_arch_query_id()); }
+// bli_init first: asked before it, BLIS looks up a configuration that BLIS_ARCH_TYPE names in a table not filled yet, and aborts.
+const char *blis_configuration(void)
+{
+    bli_init();
+    return bli_arch_string(bli_arch_query_id());
+}
+
+size_t blis_configurations(BlisConfiguration list[BLIS_CONFIGURATIONS])
+{
+    bli_init();
+    arch_t ids[BLIS_CONFIGURATIONS] = {bli_arch_query_id()};
+    size_t count = 1, found = 0;
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) ids[count++] = BLIS_ARCH_SKX;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) ids[count++] = BLIS_ARCH_HASWELL, ids[count++] = BLIS_ARCH_ZEN;
+#endif
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || ids[i] != ids[0]) list[found++] = (BlisConfiguration){bli_arch_string(ids[i]), (int)ids[i]};
+    return found;
+}
 #else
 static void blis_gemm(const Compute *cx, float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,
     size_t b_col, size_t m, size_t n, size_t k, bool accumulate)
@@ -38,6 +57,7 @@ static void blis_gemm(const Compute *cx, float *c, const float *a, size_t a_row,
 }
 
 const char *blis_configuration(void) { return NULL; }
+size_t blis_configurations(BlisConfiguration list[BLIS_CONFIGURATIONS]) { return (void)list, 0; }
 #endif
 
 static void product(const Compute *cx, float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row,

@@ -32,7 +32,7 @@ static void help_lists_every_command_and_its_options(void **state)
 {
     (void)state;
     const char *const commands[] = {"demo", "tokenizer", "pretrain", "sft", "reward", "align", "collect", "rank", "finetune",
-        "eval", "generate", "trace", "info"};
+        "eval", "generate", "trace", "bench", "info"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char line[40];
         snprintf(line, sizeof line, "\n  %s ", commands[i]);

@@ -377,6 +377,10 @@ static void tells_what_the_machine_is(void **state)
     char *name = os_cpu_name(&err), *path = path_in(folder, "f");
     assert_true(name && *name);
     mem_free(name);
+    char *program = os_program_path(&err);
+    assert_ok(program ? 0 : -1, &err);
+    assert_true(strstr(program, "test_os") && os_is_file(program));
+    mem_free(program);
     FILE *file = fopen(path, "w");
     assert_false(os_is_terminal(file));
     fclose(file);
