@@ -299,6 +299,15 @@ static float *arena_take(Arena *arena, size_t rows, size_t cols)
     return part;
 }
 
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+// The matrices of a layer's block, [wide,D] and [D,narrow], packed for the forward pass or for the gradients of its inputs.
+static size_t block_pack_floats(const ModelConfig *c, const Compute *cx, size_t wide, size_t narrow)
+{
+    return larger(matmul_packed_floats(cx, wide, c->dim) + matmul_packed_floats(cx, c->dim, narrow),
+        matmul_packed_input_floats(cx, wide, c->dim) + matmul_packed_input_floats(cx, c->dim, narrow));
+}
+
 static void workspace_lay_out(Workspace *ws, const ModelConfig *c, Arena *arena)
 {
     size_t R = ws->max_rows, q = c->heads * c->head_dim, qkv = q + 2 * c->kv_heads * c->head_dim;
@@ -323,7 +332,9 @@ static void workspace_lay_out(Workspace *ws, const ModelConfig *c, Arena *arena)
         ws->dqkv = arena_take(arena, R, qkv);
         ws->dattention = arena_take(arena, R, q);
         ws->dnormed = arena_take(arena, R, c->dim);
+        ws->dhidden = arena_take(arena, R, c->ff);
     }
+    ws->pack = arena_take(arena, larger(block_pack_floats(c, ws->cx, qkv, q), block_pack_floats(c, ws->cx, 2 * c->ff, c->ff)), 1);
     ws->attention_scratch = arena_take(arena, ws->cx->threads, ws->attention_scratch_stride);
 }
 

@@ -110,8 +110,9 @@ typedef struct {
     LayerActivations *layers;  // [training ? config.layers : 1]
     float *x;                  // [R,D] residual stream after the last layer, before the final norm
     float *normed, *hidden;    // [R,D], [R,F]
+    float *pack;               // a block's two matrices in the layout that the matmul kernel reads
     float *dx;                 // training: [R,D] gradient of x, then of the embedded input
-    float *dqkv, *dattention, *dnormed; // [R,(H+2G)*hd], [R,H*hd], [R,D]
+    float *dqkv, *dattention, *dnormed, *dhidden; // [R,(H+2G)*hd], [R,H*hd], [R,D], [R,F]
     float *attention_scratch;
     size_t attention_scratch_stride;
     float *data;

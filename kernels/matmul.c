@@ -100,6 +100,20 @@ void matmul_forward_packed(const Compute *cx, float *y, const float *x, const fl
     else cx->k->gemm_packed(y, x, packed, rows, out, in, accumulate, cx->scratch, cx->scratch_floats);
 }
 
+size_t matmul_packed_input_floats(const Compute *cx, size_t out, size_t in) { return matmul_packed_floats(cx, in, out); }
+
+void matmul_pack_input(const Compute *cx, float *packed, const float *w, size_t out, size_t in)
+{
+    if (cx->backend == MATMUL_BLIS) memcpy(packed, w, out * in * sizeof *w);
+    else cx->k->gemm_pack(packed, w, in, 1, in, out);
+}
+
+void matmul_backward_input_packed(const Compute *cx, float *dx, const float *dy, const float *packed, size_t rows, size_t out, size_t in, bool accumulate)
+{
+    if (cx->backend == MATMUL_BLIS) blis_gemm(cx, dx, dy, out, 1, packed, in, 1, rows, in, out, accumulate);
+    else cx->k->gemm_packed(dx, dy, packed, rows, in, out, accumulate, cx->scratch, cx->scratch_floats);
+}
+
 void matmul_reference(float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
     size_t m, size_t n, size_t k, bool accumulate)
 {

@@ -23,6 +23,12 @@ size_t matmul_packed_floats(const Compute *cx, size_t out, size_t in);
 void matmul_pack(const Compute *cx, float *packed, const float *w, size_t out, size_t in);
 void matmul_forward_packed(const Compute *cx, float *y, const float *x, const float *packed, size_t rows, size_t out, size_t in, bool accumulate);
 
+// The same for the gradient of the input, which meets the weights by their other side. Packed products may be called by the threads
+// of a parallel region, each for rows of its own: such a call then runs on the calling thread alone.
+size_t matmul_packed_input_floats(const Compute *cx, size_t out, size_t in);
+void matmul_pack_input(const Compute *cx, float *packed, const float *w, size_t out, size_t in);
+void matmul_backward_input_packed(const Compute *cx, float *dx, const float *dy, const float *packed, size_t rows, size_t out, size_t in, bool accumulate);
+
 // The plain triple loop over host_fmaf: what every kernel is tested against, bit for bit.
 void matmul_reference(float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
     size_t m, size_t n, size_t k, bool accumulate);

@@ -216,6 +216,7 @@ typedef struct {
     Product product;
     float *buffers, *shared;
     size_t threads, next; // next: the next block that nobody works on
+    bool alone;           // called by one thread of a team: what is shared belongs to others, too
 } Job;
 
 // All of B into the shared panels; each thread a part. Where rows are contiguous it is cut across k, to read whole rows.
@@ -245,7 +246,7 @@ static void run_share(Job *job, size_t thread, size_t team)
 {
     const Product *g = &job->product;
     float *buffer = job->buffers + thread * MATMUL_THREAD_FLOATS;
-    if (!g->b || g->row_blocks == 1) {
+    if (!g->b || g->row_blocks == 1 || job->alone) {
         run_blocks(job, g, buffer);
         return;
     }
@@ -276,25 +277,29 @@ static void run(Product *g, float *scratch, size_t scratch_floats)
         return;
     }
     assert(scratch_floats >= MATMUL_SHARED_FLOATS + MATMUL_THREAD_FLOATS);
-    Job job = {.buffers = scratch, .threads = 1};
+    size_t room = (scratch_floats - MATMUL_SHARED_FLOATS) / MATMUL_THREAD_FLOATS; // threads that have a buffer
+    Job job = {.buffers = scratch, .threads = 1, .shared = scratch + room * MATMUL_THREAD_FLOATS};
 #ifdef RAFT_OPENMP
-    bool large = 2.0 * (double)g->m * (double)g->n * (double)g->k >= SERIAL_FLOPS;
-    if (large && !omp_in_parallel()) job.threads = (scratch_floats - MATMUL_SHARED_FLOATS) / MATMUL_THREAD_FLOATS;
+    job.alone = omp_in_parallel();
+    if (job.alone) {
+        assert((size_t)omp_get_thread_num() < room);
+        job.buffers += (size_t)omp_get_thread_num() * MATMUL_THREAD_FLOATS;
+    } else if (2.0 * (double)g->m * (double)g->n * (double)g->k >= SERIAL_FLOPS) job.threads = room;
 #endif
-    job.shared = scratch + job.threads * MATMUL_THREAD_FLOATS;
     cut(g, job.threads);
     job.product = *g;
-    (void)scratch_floats;
 #ifdef RAFT_OPENMP
-#pragma omp parallel num_threads((int)job.threads) if (job.threads > 1)
-    {
-        fp_strict();
-        run_share(&job, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
+    if (job.threads > 1) {
+#pragma omp parallel num_threads((int)job.threads)
+        {
+            fp_strict();
+            run_share(&job, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
+        }
+        return;
     }
-#else
+#endif
     fp_strict();
     run_share(&job, 0, 1);
-#endif
 }
 
 // ---- the table's functions -------------------------------------------------------------------------------------------
