@@ -41,13 +41,17 @@ static json_t *machine_json(const CommandContext *cx, const char *cpu)
     const char *blis = blis_configuration();
     const Options *o = &cx->options;
     const Compute *c = &cx->compute;
-    return json_pack("{s:s,s:s,s:s, s:s,s:b,s:I,s:I, s:s,s:s,s:o, s:s,s:s,s:o}",
+    GemmBlocking g = c->k->gemm_blocking();
+    char blocking[160];
+    snprintf(blocking, sizeof blocking, "tiles of %zu x %zu fill the registers, blocks of %zu rows by %zu terms the caches", g.tile_rows, g.tile_columns,
+        g.row_block, g.k_block);
+    return json_pack("{s:s,s:s,s:s, s:s,s:b,s:I,s:I, s:s,s:s,s:o, s:s,s:s,s:s,s:o}",
         "version", raft_version(), "commit", raft_commit(), "compiler", raft_compiler(),
         "cpu", cpu, "openmp", (int)built_with_openmp(), "threads", (json_int_t)c->threads, "cpus", (json_int_t)os_cpu_count(),
         "isa", c->k->isa, "isa_reason", why("--isa", o->isa, "RAFT_ISA", "the best this CPU and build have"),
         "isa_available", instruction_sets(),
         "matmul", c->backend == MATMUL_BLIS ? "blis" : "own", "matmul_reason", why("--matmul", o->matmul, "RAFT_MATMUL", "the build's default"),
-        "blis", blis ? json_pack("{s:s,s:b}", "config", blis, "generic", (int)is_generic(blis)) : json_null());
+        "matmul_blocking", blocking, "blis", blis ? json_pack("{s:s,s:b}", "config", blis, "generic", (int)is_generic(blis)) : json_null());
 }
 
 // ---- a checkpoint ------------------------------------------------------------------------------------------------------------

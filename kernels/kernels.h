@@ -42,6 +42,8 @@ typedef struct { // one AdamW step (Loshchilov & Hutter 2019), coefficients alre
     float gradient_scale;                      // clipping: multiplies every gradient element first
 } AdamwStep;
 
+typedef struct { size_t tile_rows, tile_columns, row_block, k_block; } GemmBlocking; // what the registers and the caches hold
+
 /* X(return type, name, parameters): the one list that makes the struct, the prototypes and each instruction set's table. */
 #define KERNEL_LIST(X) \
     /* element-wise over n */ \
@@ -95,6 +97,7 @@ typedef struct { // one AdamW step (Loshchilov & Hutter 2019), coefficients alre
     X(void, gemm_packed, (float *c, const float *a, const float *packed, size_t m, size_t n, size_t k, bool accumulate, \
         float *scratch, size_t scratch_floats)) \
     X(size_t, gemm_packed_floats, (size_t n, size_t k)) \
+    X(GemmBlocking, gemm_blocking, (void)) \
     X(double, fma_peak_flops, (double seconds)) /* measured: 2 * fused multiply-adds a second, all threads together */
 
 typedef struct Kernels {

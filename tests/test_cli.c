@@ -296,7 +296,7 @@ static void info_tells_what_is_in_use_and_why(void **state)
 {
     (void)state;
     json_t *told = raft_json("info --isa plain");
-    const char *const keys[] = {"version", "commit", "compiler", "cpu", "openmp", "threads", "isa", "isa_available", "matmul", "blis"};
+    const char *const keys[] = {"version", "commit", "compiler", "cpu", "openmp", "threads", "isa", "isa_available", "matmul", "matmul_blocking", "blis"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!json_object_get(told, keys[i])) fail_msg("info lacks %s", keys[i]);
     assert_string_equal(json_string_value(json_object_get(told, "isa")), "plain");

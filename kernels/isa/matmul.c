@@ -312,6 +312,8 @@ void KERNEL(gemm)(float *c, const float *a, size_t a_row, size_t a_col, const fl
     run(&g, scratch, scratch_floats);
 }
 
+GemmBlocking KERNEL(gemm_blocking)(void) { return (GemmBlocking){TILE_ROWS, PANEL, ROW_BLOCK, K_BLOCK}; }
+
 size_t KERNEL(gemm_packed_floats)(size_t n, size_t k) { return ceil_div(n, PANEL) * PANEL * k; }
 
 void KERNEL(gemm_pack)(float *packed, const float *b, size_t b_row, size_t b_col, size_t n, size_t k)
