@@ -354,6 +354,44 @@ static void gradients_have_the_same_bits_for_any_micro_batch_and_thread_count(vo
     }
 }
 
+// Wide enough that a few rows are a share: 32 rows a thread are dealt out, fewer are not.
+static void rows_dealt_out_in_shares_have_the_same_bits(void **state)
+{
+    (void)state;
+    ModelConfig config = odd_config;
+    Model model;
+    Example examples[SEQUENCES];
+    Err err = {0};
+    config.ff = 4200, config.tied = true, config.head = HEAD_LM;
+    assert_ok(model_init(&model, &config, &err), &err);
+    model_randomise(&model, 5);
+    make_sequences(examples);
+    float *whole = NULL;
+    const size_t micro[] = {40, 4096, 4096}, threads[] = {3, 1, 2}; // the first keeps under 32 rows a thread
+    for (size_t i = 0; i < 3; i++) {
+        Compute on;
+        Trainer trainer;
+        TrainOptions how = train_defaults();
+        float logprob[SEQUENCES];
+        how.micro_rows = micro[i];
+        assert_ok(compute_init(&on, NULL, "own", threads[i], &err), &err);
+        assert_ok(trainer_init(&trainer, &model, &on, &how, &err), &err);
+        gradient_of(&trainer, examples);
+        assert_ok(lm_evaluate(&model, &on, examples, SEQUENCES, logprob, NULL, &err), &err);
+        if (!whole) {
+            whole = malloc((model.parameter_count + SEQUENCES) * sizeof *whole);
+            memcpy(whole, trainer.gradient, model.parameter_count * sizeof *whole);
+            for (size_t s = 0; s < SEQUENCES; s++) assert_ok(lm_evaluate(&model, &on, examples + s, 1, whole + model.parameter_count + s, NULL, &err), &err);
+        }
+        assert_same_bits(trainer.gradient, whole, model.parameter_count, "gradient");
+        assert_same_bits(logprob, whole + model.parameter_count, SEQUENCES, "logprob");
+        trainer_free(&trainer);
+        compute_free(&on);
+    }
+    free(whole);
+    model_free(&model);
+}
+
 static void log_probabilities_do_not_depend_on_the_batch(void **state)
 {
     (void)state;
@@ -483,6 +521,7 @@ int main(void)
         cmocka_unit_test(lm_gradients_are_slopes),
         cmocka_unit_test(score_gradients_are_slopes),
         cmocka_unit_test(gradients_have_the_same_bits_for_any_micro_batch_and_thread_count),
+        cmocka_unit_test(rows_dealt_out_in_shares_have_the_same_bits),
         cmocka_unit_test(log_probabilities_do_not_depend_on_the_batch),
         cmocka_unit_test(packed_weights_give_the_same_bits),
         cmocka_unit_test(training_lowers_the_loss_and_repeats_bit_for_bit),
