@@ -25,13 +25,21 @@
 #define OMP(directive)
 #endif
 
-static LayerActivations *activations(const Pass *pass, size_t layer) { return pass->ws->layers + (pass->ws->training ? layer : 0); }
+// Layers below saved_from share layers[0], whose x is the residual stream itself.
+static LayerActivations *activations(const Pass *pass, size_t layer)
+{
+    size_t from = pass->ws->saved_from;
+    return pass->ws->layers + (layer < from ? 0 : (from > 0) + layer - from);
+}
 
 // Where the layer's output goes: the input of the next one, or the end of the residual stream.
 static float *layer_output(const Pass *pass, size_t layer)
 {
-    return pass->ws->training && layer + 1 < pass->model->config.layers ? pass->ws->layers[layer + 1].x : pass->ws->x;
+    return layer + 1 < pass->model->config.layers ? activations(pass, layer + 1)->x : pass->ws->x;
 }
+
+// Of the weights at this offset; NULL when they are frozen.
+static float *gradient_of(const Pass *pass, size_t weight) { return model_gradient(pass->model, pass->gradient, weight); }
 
 static AttentionShape attention_shape(const ModelConfig *c, size_t layer)
 {
@@ -149,10 +157,11 @@ static void project_back(const Pass *pass, const Share *s, float *dx, const floa
     else matmul_backward_input(cx, dx, dy, pass->model->parameters + weight, s->rows, out, in, false);
 }
 
-// dW[out,in] += dy^T x over all rows
+// dW[out,in] += dy^T x over all rows, unless W is frozen
 static void weight_gradient(const Pass *pass, size_t weight, const float *dy, const float *x, size_t out, size_t in)
 {
-    matmul_backward_weight(pass->ws->cx, pass->gradient + weight, dy, x, pass->ws->rows, out, in);
+    float *dweight = gradient_of(pass, weight);
+    if (dweight) matmul_backward_weight(pass->ws->cx, dweight, dy, x, pass->ws->rows, out, in);
 }
 
 static void rotate(const Pass *pass, const Share *s, float *qkv, bool inverse)
@@ -247,7 +256,7 @@ void attention_block_backward(const Pass *pass, size_t layer)
         ws->sequences, &shape, ws->attention_scratch, ws->attention_scratch_stride);
     in_shares(pass, layer, &w, queries_keys_values_back);
     weight_gradient(pass, o->qkv, ws->dqkv, ws->normed, Q + 2 * KV, c->dim);
-    k->rmsnorm_backward(ws->dx, pass->gradient + o->norm, ws->dnormed, a->x, pass->model->parameters + o->norm, a->inv_rms, ws->rows, c->dim);
+    k->rmsnorm_backward(ws->dx, gradient_of(pass, o->norm), ws->dnormed, a->x, pass->model->parameters + o->norm, a->inv_rms, ws->rows, c->dim);
 }
 
 // ---- feed-forward ------------------------------------------------------------------------------------------------------------
@@ -302,7 +311,7 @@ void feed_forward_block_backward(const Pass *pass, size_t layer)
     in_shares(pass, layer, &w, feed_forward_back);
     weight_gradient(pass, o->down, ws->dx, ws->hidden, c->dim, c->ff);
     weight_gradient(pass, o->gate_up, a->gate_up, ws->normed, 2 * c->ff, c->dim);
-    ws->cx->k->rmsnorm_backward(ws->dx, pass->gradient + o->ff_norm, ws->dnormed, a->x_mid, pass->model->parameters + o->ff_norm, a->ff_inv_rms,
+    ws->cx->k->rmsnorm_backward(ws->dx, gradient_of(pass, o->ff_norm), ws->dnormed, a->x_mid, pass->model->parameters + o->ff_norm, a->ff_inv_rms,
         ws->rows, c->dim);
 }
 
@@ -325,7 +334,7 @@ void model_backward(const Model *model, float *gradient, Workspace *ws)
 {
     Pass pass = {.model = model, .ws = ws, .gradient = gradient};
     observe_pass(PASS_HEAD_BACKWARD, 0, model, ws);
-    for (size_t l = model->config.layers; l-- > 0;) {
+    for (size_t l = model->config.layers; l-- > model->lowest_trained;) {
         feed_forward_block_backward(&pass, l);
         observe_pass(PASS_FEED_FORWARD_BACKWARD, l, model, ws);
         attention_block_backward(&pass, l);

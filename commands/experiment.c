@@ -134,6 +134,7 @@ int experiment_open(Experiment *e, const char *command, const Settings *settings
 {
     *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
     const char *what = options->corpus ? options->corpus : "the built-in reviews";
+    if (options->train_layers) return err_input(err, "%s: --train-layers is for models that are there already (sft, align, reward train)", command);
     return read_texts_and_split(e, err) || run_open(&e->run, options->output, command, settings, options, cx, err) ||
         run_record_input(&e->run, "train_hash", e->train.hash, what, err) ||
         run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
