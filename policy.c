@@ -30,7 +30,7 @@ int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, siz
 {
     for (size_t i = 0; i < prompts->count; i++) {
         Prompt *p = prompts->items + i;
-        if (!p->ids.length && tokenizer_encode(tokenizer, &p->ids, p->text, p->text_length, err)) return -1;
+        if (!p->ids.length && tokenizer_encode_prompt(tokenizer, &p->ids, p->text, p->text_length, err)) return -1;
         if (!p->ids.length) return err_input(err, "prompt \"%s\" is empty: it needs at least one token", p->id);
         for (size_t j = 0; j < p->ids.length; j++)
             if (p->ids.ids[j] >= tokenizer->vocab)

@@ -45,7 +45,8 @@ typedef struct {
     bool ended;         // by end-of-text or the stop string, not by max_new
 } Sampled;
 
-typedef int (*SampleProgress)(void *self, size_t tokens_done, size_t sequences_done, size_t sequences); // non-zero stops
+// Called after each pass, when the answers hold what has come so far; non-zero stops.
+typedef int (*SampleProgress)(void *self, size_t tokens_done, size_t sequences_done, size_t sequences);
 
 // answers[count * samples], prompt after prompt. A prompt that leaves no room for max_new tokens in the context is an
 // error (status 2) that names its slot. tokenizer is needed for a stop string only.

@@ -318,6 +318,16 @@ int tokenizer_encode_plain(const Tokenizer *tk, TokenList *ids, const char *text
     return encode(tk, ids, text, length, false, err);
 }
 
+int tokenizer_encode_prompt(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err)
+{
+    if (tk->first >= 0 && tokens_add(ids, err, (uint32_t)tk->first)) return -1;
+    if (!tokenizer_encode(tk, ids, text, length, err)) return 0;
+    if (tk->first >= 0) ids->length--;
+    return -1;
+}
+
+bool tokenizer_is_control(const Tokenizer *tk, uint32_t id) { return tk->special[id] && !tk->tables->plain[id]; }
+
 int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err)
 {
     size_t first_bad = count;

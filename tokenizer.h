@@ -58,6 +58,9 @@ void tokenizer_free(Tokenizer *tk); // a zeroed or freed tokenizer is fine
 int tokenizer_encode(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err); // on error ids is as before
 // The same, but control tokens (<|im_end|>) spelled in the text are text: for what strangers write.
 int tokenizer_encode_plain(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err);
+// A text that something is to follow: the token that the file puts before every text, then the text.
+int tokenizer_encode_prompt(const Tokenizer *tk, TokenList *ids, const char *text, size_t length, Err *err);
+bool tokenizer_is_control(const Tokenizer *tk, uint32_t id); // a special token that tokenizer_encode_plain does not match
 // Encodes count texts on all threads, appending to lists[i] what texts[i] gives. On error (that of the first bad text) the lists
 // hold a part of the answer and are still the caller's to free.
 int tokenizer_encode_all(const Tokenizer *tk, TokenList *lists, const TextView *texts, size_t count, Err *err);

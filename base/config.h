@@ -34,7 +34,7 @@ typedef struct {
     const char *repeat;
     size_t save_every;
     // texts
-    const char *corpus, *test_corpus, *tokenizer, *prompts, *data, *jsonl, *prompt, *ids;
+    const char *corpus, *test_corpus, *tokenizer, *prompts, *data, *jsonl, *prompt, *ids, *system, *template_file;
     size_t corpus_size, limit;
     // tokenizer train
     size_t vocab;
@@ -88,7 +88,7 @@ enum {
     OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
     OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
     OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_EVAL = 1 << 17, OPT_PLAN = 1 << 18, OPT_EXPORT = 1 << 19,
-    OPT_DIFF = 1 << 24, OPT_RECORD = 1 << 25, OPT_BENCH = 1 << 26, OPT_ALL = (1 << 27) - 1,
+    OPT_CHAT = 1 << 20, OPT_DIFF = 1 << 24, OPT_RECORD = 1 << 25, OPT_BENCH = 1 << 26, OPT_ALL = (1 << 27) - 1,
     // What an option is to a run's record; beside the groups in the table.
     OPT_ONCE = 1 << 29,   // concerns one invocation or machine: not recorded
     OPT_NEUTRAL = 1 << 30 // never changes a result (inputs are recorded by hash, wherever they lie)

@@ -35,11 +35,13 @@ const OptionSpec option_table[] = {
     SIZE("corpus-size", corpus_size, OPT_CORPUS, "4000", 1, ANY, "texts", "made from a .grammar file"),
     SIZE("limit", limit, OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL, "0", 0, ANY, "texts", "use only the first so many; 0: all"),
     TEXT("tokenizer", tokenizer, OPT_TOKENIZER_FILE | OPT_PROMPT | OPT_NEUTRAL, NULL, "FILE", "tokenizer.json"),
-    TEXT("prompts", prompts, OPT_PROMPTS | OPT_NEUTRAL, NULL, "FILE", "JSON lines with \"prompt\" (or \"text\")"),
+    TEXT("prompts", prompts, OPT_PROMPTS | OPT_NEUTRAL, NULL, "FILE", "JSON lines with \"prompt\" (or \"text\"), or \"messages\" of a chat"),
     TEXT("data", data, OPT_DATA | OPT_NEUTRAL, NULL, "FILE", "JSON lines to train on"),
     TEXT("jsonl", jsonl, OPT_JSONL, NULL, "FILE", "JSON lines to read"),
     // one prompt
     TEXT("prompt", prompt, OPT_PROMPT, NULL, "TEXT", "text to continue"),
+    TEXT("system", system, OPT_CHAT, NULL, "TEXT", "what the system says before the conversation"),
+    TEXT("template", template_file, OPT_CHAT | OPT_PROMPTS, NULL, "FILE", "chat template to use instead of the checkpoint's"),
     TEXT("ids", ids, OPT_PROMPT | OPT_TRACE, NULL, "N,N,...", "token ids instead of text"),
     // tokenizer
     SIZE("vocab", vocab, OPT_TOKENIZER, "4096", 257, 16777216, "tokens", "size of the vocabulary, special tokens included"),

@@ -3,6 +3,7 @@
 #include "commands/commands.h"
 #include "commands/learning.h"
 #include "commands/policies.h"
+#include "files/chat.h"
 #include "files/checkpoint.h"
 #include "study/alignment.h"
 #include "study/documents.h"
@@ -149,11 +150,20 @@ static int report(Align *a, Err *err)
     return 0;
 }
 
+// What was trained from a chat model is one.
+static int keep_template(const Align *a, Err *err)
+{
+    char *path = run_path(&a->run, "checkpoint", err);
+    int status = path ? chat_copy_files(path, a->setup.folder, err) : -1;
+    mem_free(path);
+    return status;
+}
+
 static int align(Align *a, Err *err)
 {
     const Options *o = a->options;
     if (a->run.finished) return tell_finished(&a->run, o, err);
-    return state_open(&a->state, &a->run, "align", o->save_every, err) || alignment_run(&a->alignment, &a->run, err) ||
+    return state_open(&a->state, &a->run, "align", o->save_every, err) || alignment_run(&a->alignment, &a->run, err) || keep_template(a, err) ||
         run_record_hash(&a->run, "checkpoint_hash", checkpoint_hash(&a->setup.model), err) || report(a, err) || run_finish(&a->run, err) ? -1 : 0;
 }
 

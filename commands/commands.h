@@ -28,7 +28,7 @@ typedef struct {
     int (*run)(CommandContext *cx, Err *err); // 0 done, -1 error, 1: done, but the answer is "differs" (diff)
 } Command;
 
-extern const Command command_align, command_bench, command_collect, command_compare, command_demo, command_diff, command_eval, command_export,
+extern const Command command_align, command_bench, command_chat, command_collect, command_compare, command_demo, command_diff, command_eval, command_export,
     command_finetune, command_generate, command_import, command_info, command_pretrain, command_rank, command_report, command_rerun,
     command_reward, command_sft, command_tokenizer, command_trace, command_trace_iteration;
 extern const Command *const command_table[]; // NULL-terminated, in the order of `raft help`

@@ -3,6 +3,7 @@
 #include "commands/commands.h"
 #include "commands/learning.h"
 #include "commands/policies.h"
+#include "files/chat.h"
 #include "files/checkpoint.h"
 
 #include <stdio.h>
@@ -48,6 +49,7 @@ static int learn(FineTune *f, const Options *o, Err *err)
 static int save(FineTune *f, const Options *o, Err *err)
 {
     return checkpoint_save(o->output, &f->setup.model, &f->setup.tokenizer, err) ||
+        chat_copy_files(o->output, f->setup.folder, err) ||
         run_record_hash(&f->run, "checkpoint_hash", checkpoint_hash(&f->setup.model), err) ? -1 : 0;
 }
 

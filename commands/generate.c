@@ -2,6 +2,7 @@
 /* generate.c - raft generate: continue one prompt, given as text or as token ids. */
 #include "commands/commands.h"
 #include "commands/learning.h"
+#include "study/streaming.h"
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "sample.h"
@@ -17,6 +18,10 @@ typedef struct {
     TokenList prompt;
     Sampled *answers;   // [samples]
     size_t samples;
+    bool begins_text;   // nothing but the token that begins a text stands before the answer
+    TextStream stream;  // of a single answer as text
+    size_t streamed;    // tokens
+    Err *stream_err;
 } Generation;
 
 static bool has_file(const char *folder, const char *name, Err *err)
@@ -51,12 +56,26 @@ static int read_prompt(Generation *g, const Options *o, Err *err)
                 return err_input(err, "--ids: id %u is outside the vocabulary of %zu", (unsigned)g->prompt.ids[i], c->vocab);
         return 0;
     }
-    if (tokenizer_encode(&g->tokenizer, &g->prompt, o->prompt, strlen(o->prompt), err)) return err_prefix(err, "--prompt");
+    if (tokenizer_encode_prompt(&g->tokenizer, &g->prompt, o->prompt, strlen(o->prompt), err)) return err_prefix(err, "--prompt");
+    g->begins_text = !*o->prompt;
     if (g->prompt.length) return 0;
     int64_t first = c->bos >= 0 ? c->bos : c->eos; // an empty prompt: what stands before a text
     if (first < 0) return err_input(err, "--prompt: empty, and the model has no token that begins a text");
     return tokens_add(&g->prompt, err, (uint32_t)first);
 }
+
+// A SampleProgress that prints what has come.
+static int print_new_tokens(void *generation, size_t tokens, size_t done, size_t total)
+{
+    Generation *g = generation;
+    (void)tokens, (void)done, (void)total;
+    int status = 0;
+    for (; !status && g->streamed < g->answers->length; g->streamed++)
+        status = stream_token(&g->stream, g->answers->ids[g->streamed], g->stream_err);
+    return status;
+}
+
+static bool is_streamed(const Generation *g, const Options *o) { return g->has_tokenizer && o->samples == 1 && !o->json; }
 
 static int generate(Generation *g, const CommandContext *cx, Err *err)
 {
@@ -76,7 +95,13 @@ static int generate(Generation *g, const CommandContext *cx, Err *err)
     how.batch = o->sample_batch;
     if (!(g->answers = mem_new(err, g->samples, sizeof *g->answers))) return -1;
     const Tokenizer *tk = g->has_tokenizer ? &g->tokenizer : NULL;
-    return sample_generate(g->answers, &g->model, &cx->compute, tk, &prompt, 1, &how, NULL, NULL, err);
+    if (!is_streamed(g, o)) return sample_generate(g->answers, &g->model, &cx->compute, tk, &prompt, 1, &how, NULL, NULL, err);
+    stream_start(&g->stream, stdout, tk, o->stop, g->begins_text);
+    g->stream_err = err;
+    int status = sample_generate(g->answers, &g->model, &cx->compute, tk, &prompt, 1, &how, print_new_tokens, g, err);
+    if (stream_end(&g->stream, err)) status = -1;
+    if (!status) putchar('\n');
+    return status;
 }
 
 // ---- printing --------------------------------------------------------------------------------------------------------------
@@ -90,10 +115,19 @@ static json_t *float_list(const float *values, size_t n)
     return list;
 }
 
+// The answer's text; of one that begins a text, without the space that SentencePiece puts first.
+static int answer_text(Text *text, const Generation *g, const Sampled *answer, const Options *o, Err *err)
+{
+    if (sample_text(text, &g->tokenizer, answer->ids, answer->length, o->stop, err)) return -1;
+    if (!g->begins_text || g->tokenizer.split != SPLIT_SENTENCEPIECE || !text->length || *text->data != ' ') return 0;
+    memmove(text->data, text->data + 1, text->length--);
+    return 0;
+}
+
 static int answer_json(json_t **value, const Generation *g, const Sampled *answer, const Options *o, Err *err)
 {
     Text text = {0};
-    if (g->has_tokenizer && sample_text(&text, &g->tokenizer, answer->ids, answer->length, o->stop, err)) return text_free(&text), -1;
+    if (g->has_tokenizer && answer_text(&text, g, answer, o, err)) return text_free(&text), -1;
     json_t *string = g->has_tokenizer ? json_stringn(text.data ? text.data : "", text.length) : json_null();
     *value = json_pack("{s:o,s:o,s:o}", "text", string, "ids", json_ids(answer->ids, answer->length), "logprobs",
         float_list(answer->logprobs, answer->length));
@@ -118,11 +152,12 @@ static int print_all_json(const Generation *g, const Options *o, Err *err)
 static int print_text(const Generation *g, const Options *o, Err *err)
 {
     int status = 0;
+    if (is_streamed(g, o)) return 0; // it is there already
     for (size_t k = 0; !status && k < g->samples; k++) {
         const Sampled *answer = &g->answers[k];
         Text text = {0};
         if (g->samples > 1) printf("--- %zu\n", k);
-        if (g->has_tokenizer) status = sample_text(&text, &g->tokenizer, answer->ids, answer->length, o->stop, err);
+        if (g->has_tokenizer) status = answer_text(&text, g, answer, o, err);
         for (size_t t = 0; !g->has_tokenizer && !status && t < answer->length; t++)
             status = text_printf(&text, err, "%s%u", t ? "," : "", (unsigned)answer->ids[t]);
         if (!status && text.length) fwrite(text.data, 1, text.length, stdout);

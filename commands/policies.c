@@ -3,7 +3,9 @@
 #include "commands/policies.h"
 
 #include "commands/training.h"
+#include "files/chat.h"
 #include "files/checkpoint.h"
+#include "files/jsonl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +35,7 @@ int setup_reference(PolicySetup *s, const Options *o, bool copy, Err *err)
 int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err)
 {
     Text text = {0};
-    if (!prompt->ids.length && tokenizer_encode(tokenizer, &prompt->ids, prompt->text, prompt->text_length, err)) return -1;
+    if (!prompt->ids.length && tokenizer_encode_prompt(tokenizer, &prompt->ids, prompt->text, prompt->text_length, err)) return -1;
     if (prompt->ids.length <= most) return 0;
     prompt->ids.length = most;
     int status = sample_text(&text, tokenizer, prompt->ids.ids, most, NULL, err);
@@ -47,15 +49,46 @@ int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err
     return copy ? 0 : -1;
 }
 
+// A conversation becomes the text that the chat template makes of it, to where the assistant speaks, and its ids.
+static int render_prompt(Prompt *prompt, const Chat *chat, Err *err)
+{
+    Text text = {0};
+    json_t *messages = json_loadb(prompt->text, prompt->text_length, 0, NULL);
+    int status = messages ? chat_render(chat, &text, messages, err) : err_failed(err, "out of memory for a conversation");
+    if (!status) status = tokenizer_encode(chat->tokenizer, &prompt->ids, text.data, text.length, err);
+    char *copy = status ? NULL : mem_copy_bytes(err, text.data, text.length);
+    if (copy) {
+        mem_free(prompt->text);
+        prompt->text = copy;
+        prompt->text_length = text.length;
+    }
+    json_decref(messages);
+    text_free(&text);
+    return copy ? 0 : err_prefix(err, "prompt \"%s\"", prompt->id);
+}
+
+static int render_conversations(PolicySetup *s, const Options *o, Err *err)
+{
+    Chat chat = {0};
+    int status = 0;
+    for (size_t i = 0; i < s->prompts.count && !status; i++) {
+        if (!s->prompts.items[i].is_chat) continue;
+        if (!chat.template) status = chat_open(&chat, s->folder, o->template_file, &s->tokenizer, &s->model.config, err);
+        if (!status) status = render_prompt(&s->prompts.items[i], &chat, err);
+    }
+    chat_free(&chat);
+    return status;
+}
+
 int setup_prompts(PolicySetup *s, const Options *o, Err *err)
 {
     if (prompts_read(&s->prompts, o->prompts, err)) return -1;
     if (s->prompts.repaired)
         fprintf(stderr, "raft: %s: %zu invalid UTF-8 sequences replaced by U+FFFD\n", o->prompts, s->prompts.repaired);
     while (o->limit && s->prompts.count > o->limit) prompts_drop_last(&s->prompts);
-    int status = 0;
+    int status = render_conversations(s, o, err);
     for (size_t i = 0; o->prompt_tokens && i < s->prompts.count && !status; i++)
-        status = prompt_cut(s->prompts.items + i, &s->tokenizer, o->prompt_tokens, err);
+        if (!s->prompts.items[i].is_chat) status = prompt_cut(s->prompts.items + i, &s->tokenizer, o->prompt_tokens, err);
     if (!status) status = policy_tokenize_prompts(&s->prompts, &s->tokenizer, s->model.config.context, o->max_new, err);
     return status ? err_prefix(err, "%s", o->prompts) : 0;
 }

@@ -33,7 +33,8 @@ typedef struct {
 int setup_model(PolicySetup *setup, const char *folder, Err *err);
 // p0: --reference, else the model as it is now: a copy of it when it is going to be trained.
 int setup_reference(PolicySetup *setup, const Options *options, bool copy, Err *err);
-// --prompts, the first --limit of them, each cut to --prompt-tokens; one that does not fit the context is an error.
+// --prompts, the first --limit of them, each cut to --prompt-tokens (conversations are rendered, not cut); one that does not fit
+// the context is an error.
 int setup_prompts(PolicySetup *setup, const Options *options, Err *err);
 // The first `most` tokens of a prompt become the prompt, and what they spell its text.
 int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err);

@@ -3,6 +3,7 @@
 #include "commands/commands.h"
 #include "commands/learning.h"
 #include "commands/training.h"
+#include "files/chat.h"
 #include "files/checkpoint.h"
 
 #include <stdio.h>
@@ -137,6 +138,7 @@ static int learn(FineTuning *f, const CommandContext *cx, Err *err)
     const Options *o = &cx->options;
     if (f->run.finished) return tell_finished(&f->run, o, err);
     return train_model(f, cx, err) || checkpoint_save(o->output, &f->model, &f->tokenizer, err) ||
+        chat_copy_files(o->output, cx->words[0], err) ||
         run_record_hash(&f->run, "checkpoint_hash", checkpoint_hash(&f->model), err) || report(f, o, err) || run_finish(&f->run, err) ? -1 : 0;
 }
 

@@ -75,14 +75,32 @@ static int read_id(char *id, size_t size, const json_t *line, const char *key, s
 
 enum { ID_BYTES = 512 };
 
+// A conversation, as the JSON text of its messages: {"role", "content"} each.
+static int read_messages(PromptList *list, const json_t *messages, const char *id, const char *where, Err *err)
+{
+    Text text = {0};
+    const char *role, *content;
+    int status = json_array_size(messages) ? 0 : err_input(err, "%s: key \"messages\": expected a list of messages", where);
+    for (size_t i = 0; i < json_array_size(messages) && !status; i++) {
+        const json_t *message = json_array_get(messages, i);
+        status = json_get_text(message, "role", &role, where, err) || json_get_text(message, "content", &content, where, err) ? -1 : 0;
+    }
+    if (!status) status = json_write(&text, messages, err) || prompts_add(list, id, text.data, text.length, err) ? -1 : 0;
+    if (!status) list->items[list->count - 1].is_chat = true;
+    text_free(&text);
+    return status;
+}
+
 static int read_prompt(PromptList *list, const json_t *line, const JsonLines *in, Err *err)
 {
     char id[ID_BYTES];
     const char *text = "", *key = json_object_get(line, "prompt") ? "prompt" : "text";
     size_t length = 0;
-    if (!json_object_get(line, key)) return err_input(err, "%s: no key \"prompt\" (or \"text\")", in->where);
-    if (json_get_string(line, key, &text, &length, in->where, err)) return -1;
     if (read_id(id, sizeof id, line, "id", in->line, in->where, err)) return -1;
+    if (!json_object_get(line, key) && json_object_get(line, "messages"))
+        return read_messages(list, json_object_get(line, "messages"), id, in->where, err);
+    if (!json_object_get(line, key)) return err_input(err, "%s: no key \"prompt\" (or \"text\", \"messages\")", in->where);
+    if (json_get_string(line, key, &text, &length, in->where, err)) return -1;
     bool tokens = json_object_get(line, "prompt_tokens");
     if (!length && !tokens) return err_input(err, "%s: the prompt is empty", in->where);
     if (prompts_add(list, id, text, length, err)) return -1;

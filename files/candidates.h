@@ -17,9 +17,14 @@
 
 enum { REWARDS_MAX = 8 };
 
-typedef struct { char *id, *text; size_t text_length; TokenList ids; } Prompt; // ids empty until tokenized
+typedef struct {
+    char *id, *text;
+    size_t text_length;
+    TokenList ids;   // empty until tokenized
+    bool is_chat;    // text is the JSON of "messages" until a chat template has rendered it
+} Prompt;
 typedef struct { Prompt *items; size_t count, capacity, repaired; } PromptList; // repaired: invalid UTF-8 sequences, now U+FFFD
-int prompts_read(PromptList *list, const char *path, Err *err); // lines with "prompt" (or "text"), optionally "id", "prompt_tokens"
+int prompts_read(PromptList *list, const char *path, Err *err); // lines with "prompt" ("text", "messages"), optionally "id", "prompt_tokens"
 int prompts_add(PromptList *list, const char *id, const char *text, size_t length, Err *err);
 void prompts_drop_last(PromptList *list);
 int prompts_write(const PromptList *list, const char *path, Err *err);

@@ -111,6 +111,7 @@ static int check_count(Work *work, const Arguments *arguments, size_t least, siz
 static int text_argument(Work *work, Span *span, const Arguments *arguments, size_t position, const char *name)
 {
     const json_t *value = argument(arguments, position, name);
+    *span = (Span){"", 0};
     if (!json_is_string(value)) return FAIL(work, "argument %zu must be a string, found %s", position + 1, value_kind(value));
     *span = (Span){json_string_value(value), json_string_length(value)};
     return 0;
@@ -119,6 +120,7 @@ static int text_argument(Work *work, Span *span, const Arguments *arguments, siz
 // A method's own string.
 static int need_string(Work *work, Span *span, const json_t *value)
 {
+    *span = (Span){"", 0};
     if (!json_is_string(value)) return FAIL(work, "this method is one of strings, found %s", value_kind(value));
     *span = (Span){json_string_value(value), json_string_length(value)};
     return 0;
