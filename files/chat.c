@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* chat.c - the chat template of a checkpoint, wherever its folder keeps it, and conversations rendered through it. The language of
- * templates is template.c's. Start at chat_open. */
+/* chat.c - conversations rendered through the chat template of a checkpoint. Where a folder keeps it is hub.c's, the language of templates
+ * template.c's. Start at chat_open. */
 #include "files/chat.h"
 
+#include "files/hub.h"
 #include "files/jsonl.h"
 
 #include <string.h>
@@ -18,35 +19,16 @@ static int read_config(json_t **config, char **path, const char *folder, Err *er
     return (*config = json_load_document(*path, err)) ? 0 : -1;
 }
 
-// One text, or a list of named ones of which "default" counts.
-static const json_t *config_template(const json_t *config)
-{
-    const json_t *value = json_object_get(config, "chat_template"), *found = json_is_string(value) ? value : NULL;
-    for (size_t i = 0; i < json_array_size(value) && !found; i++) {
-        const json_t *name = json_object_get(json_array_get(value, i), "name"), *text = json_object_get(json_array_get(value, i), "template");
-        if (json_is_string(name) && json_is_string(text) && !strcmp(json_string_value(name), "default")) found = text;
-    }
-    return found;
-}
-
-static int open_template(Chat *chat, const char *folder, const char *file, const json_t *config, const char *config_path, Err *err)
+static int open_template(Chat *chat, const char *folder, const char *file, Err *err)
 {
     Text text = {0};
-    char *path = file ? mem_copy_text(err, file) : os_join(err, folder, template_file);
-    int status = path ? 0 : -1;
-    const json_t *inside = config_template(config);
-    if (!status && (file || os_is_file(path))) {
-        status = os_read_file(&text, path, err);
-        if (!status && !(chat->template = template_parse(text.data ? text.data : "", text.length, path, err))) status = -1;
-    } else if (!status && inside) {
-        chat->template = template_parse(json_string_value(inside), json_string_length(inside), config_path, err);
-        status = chat->template ? 0 : -1;
-    } else if (!status)
-        status = err_input(err, "%s: no chat template (neither %s nor \"chat_template\" in %s); give one with --template FILE, or use raft "
-            "generate", folder, template_file, config_file);
+    int got = file ? os_read_file(&text, file, err) : hub_load_chat_template(&text, folder, err);
+    if (got == 1)
+        err_input(err, "%s: no chat template (neither %s nor \"chat_template\" in %s); give one with --template FILE, or use raft generate",
+            folder, template_file, config_file);
+    else if (!got) chat->template = template_parse(text.data ? text.data : "", text.length, file ? file : folder, err);
     text_free(&text);
-    mem_free(path);
-    return status;
+    return chat->template ? 0 : -1;
 }
 
 // "bos_token" is a text or {"content": text}; without it, the token of the model's own id.
@@ -64,7 +46,7 @@ int chat_open(Chat *chat, const char *folder, const char *file, const Tokenizer 
     json_t *config = NULL;
     char *path = NULL;
     *chat = (Chat){.tokenizer = tokenizer};
-    int status = read_config(&config, &path, folder, err) || open_template(chat, folder, file, config, path, err) ? -1 : 0;
+    int status = read_config(&config, &path, folder, err) || open_template(chat, folder, file, err) ? -1 : 0;
     if (!status) {
         chat->bos = token_text(config, "bos_token", tokenizer, model->bos, err);
         chat->eos = chat->bos ? token_text(config, "eos_token", tokenizer, model->eos, err) : NULL;
