@@ -262,7 +262,7 @@ static void add_choice(json_t *logits, double temperature, int top_k, double top
 
 static void make_choices(void)
 {
-    const float ties[] = {1, 3, 3, 0, 3, -1, 3, 2, 2, -2}, zeros[] = {-0.0f, 0, -0.0f, 0, -1}, one[] = {5};
+    const float ties[] = {1, 3, 3, 0, 3, -1, 3, 2, 2, -2}, zeros[] = {-0.0f, 0, -0.0f, 0, -1}, one[] = {5}, even[] = {2, 2, 2, 2};
     const float hopeless[] = {-200, -200, 50, -200, -200};
     add_choice(vector_hex(ties, 10), 0, 0, 1);
     for (int k = 0; k <= 5; k++) add_choice(vector_hex(ties, 10), 1, k, 1);
@@ -271,6 +271,7 @@ static void make_choices(void)
     add_choice(vector_hex(zeros, 5), 0, 0, 1);
     add_choice(vector_hex(zeros, 5), 1, 2, 1);
     add_choice(vector_hex(one, 1), 1, 0, 0.1);
+    add_choice(vector_hex(even, 4), 1, 0, 0.5); // the second token brings the sum to the target exactly
     add_choice(vector_hex(hopeless, 5), 1, 0, 1);
     add_choice(drawn(600, 300, 3), 1, 0, 1);
     add_choice(drawn(600, 300, 3), 0.7, 50, 0.95);
