@@ -298,7 +298,7 @@ static void make_ranks(void)
 static void make_texts(void)
 {
     static const char *const texts = "[\"the cat sat on the mat\",\"the cats sat; the mats don't\",\"aaaa aaa aa a\",\"<|end|>the<|end|>\",\"12 345 x2\"]";
-    static const char *const encode = "[\"\",\"the\",\" the mats\",\"aaaaaaa\",\"don't I'll WE'VE\",\"a<|end|>b  <|end|>\",\"x  y\\n\\n z \",\"caf\\u00e9 \\u4f60\\u597d 12345\","
+    static const char *const encode = "[\"\",\"the\",\" the mats\",\"on  the   mat\",\"aaaaaaa\",\"don't I'll WE'VE\",\"a<|end|>b  <|end|>\",\"x  y\\n\\n z \",\"caf\\u00e9 \\u4f60\\u597d 12345\","
         "\"\\ud83d\\ude00!? --\",\"tab\\tend\\u00a0\"]";
     for (int digits = 0; digits < 2; digits++)
         add("bpe", "15", json_pack("{s:o,s:o,s:[s],s:i,s:i,s:i}", "texts", parse(texts), "encode", parse(encode), "special", "<|end|>", "vocab", 285, "split_digits", digits,
