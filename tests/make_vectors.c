@@ -157,13 +157,12 @@ static void make_linear(void)
     }
 }
 
-/* Sixteen products that underflow to -0 fill the lanes; the seventeenth keeps lane 0 at -0, and the padded step turns the others to +0.
- * The mean is then +0, and its sign decides that of dx[16], where gradient and residual are -0. */
-static void add_padded_row(void)
+// Products that underflow to -0 in every lane: their sum is +0, because a long sum starts from +0; dx[16] tells its sign.
+static void add_underflowing_row(void)
 {
     float x[17], w[17], dy[17], dx[17];
     for (size_t i = 0; i < 17; i++) x[i] = 0x1p-140f, w[i] = 1, dy[i] = i < 16 ? -0x1p-60f : -0.0f, dx[i] = -0.0f;
-    add("rmsnorm", "1.5 8.2", json_pack("{s:I,s:I,s:f,s:o,s:o,s:o,s:o,s:o}", "rows", (json_int_t)1, "dim", (json_int_t)17, "eps", 1e-5, "x", vector_hex(x, 17),
+    add("rmsnorm", "1.6 8.2", json_pack("{s:I,s:I,s:f,s:o,s:o,s:o,s:o,s:o}", "rows", (json_int_t)1, "dim", (json_int_t)17, "eps", 1e-5, "x", vector_hex(x, 17),
         "w", vector_hex(w, 17), "dy", vector_hex(dy, 17), "dx", vector_hex(dx, 17), "dw", drawn(291, 17, 0)));
 }
 
@@ -179,7 +178,7 @@ static void make_rows(void)
         add("swiglu", "2.4 6.4 8.4", json_pack("{s:I,s:I,s:o,s:o}", "rows", (json_int_t)rows, "ff", (json_int_t)dim, "gate_up", drawn(seed + 5, 2 * rows * dim, 3),
             "dh", drawn(seed + 6, rows * dim, 0)));
     }
-    add_padded_row();
+    add_underflowing_row();
     json_t *rope = parse("{\"heads\":3,\"head_dim\":6,\"context\":12,\"rope_theta\":10000,\"rope_type\":\"default\",\"position\":[0,1,5,11]}");
     json_object_set_new(rope, "x", drawn(300, 4 * 18, 0));
     add("rope", "5.4 6.5", rope);
