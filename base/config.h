@@ -61,6 +61,7 @@ typedef struct {
     const char *algo, *reference;
     size_t iterations, iteration, stage_prompts, eval_prompts, eval_every;
     bool explain;
+    TextList stop_when;
     // measuring and comparing
     size_t best_of, seeds;
     TextList arm;

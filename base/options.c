@@ -107,6 +107,7 @@ const OptionSpec option_table[] = {
     SIZE("stage-prompts", stage_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "b, of an iteration; 0: all"),
     SIZE("eval-prompts", eval_prompts, OPT_ALIGN, "0", 0, ANY, "prompts", "answered to measure each iteration; 0: none"),
     SIZE("eval-every", eval_every, OPT_ALIGN, "1", 1, ANY, "iterations", "from one measurement to the next; the last is always measured"),
+    LIST("stop-when", stop_when, OPT_ALIGN, "MONITOR", "gold-falls, diversity-falls[:0.1] or kl-above:NATS, looked at after each measurement; RUN/best keeps the best model; repeat for more"),
     FLAG("explain", explain, OPT_ALIGN | OPT_NEUTRAL, "show a prompt, its K answers, their rewards and the winner"),
     // measuring and comparing
     SIZE("best-of", best_of, OPT_EVAL, "0", 0, 1048576, "answers", "best-of-K: of so many answers to a prompt the one with the highest reward counts; 0: all"),

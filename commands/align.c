@@ -127,6 +127,8 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
         .iterations = o->iterations, .ppo = wants_ppo(o) ? &a->ppo : NULL, .state = &a->state, .quiet = o->quiet,
         .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
     a->options = o;
+    if (monitors_parse(&a->alignment.monitors, o->stop_when.items, o->stop_when.count, err) ||
+        monitors_check(&a->alignment.monitors, o->gold, o->eval_prompts > 0, err)) return -1;
     if (wants_ppo(o) && ppo_check(&s->policy.options, &a->alignment.raft.rank, err)) return -1;
     return (a->lines = json_array()) ? 0 : err_failed(err, "out of memory");
 }

@@ -161,7 +161,8 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         .policy = &policy, .rewards = &e->rewards, .evaluate = &measure, .evaluate_every = o->eval_every, .iterations = o->iterations,
         .ppo = arm->kind == ARM_PPO ? &ppo : NULL, .state = &state, .quiet = o->quiet, .keep_answers = true,
         .listener = {.self = result, .measured = keep_evaluation}};
-    if (!status) status = alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
+    if (!status) status = monitors_parse(&alignment.monitors, o->stop_when.items, o->stop_when.count, err) ||
+        monitors_check(&alignment.monitors, e->rewards.gold, o->eval_prompts > 0, err) || alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
         run_finish(&run, err);
     result->generated = alignment.generated;
     result->seconds = alignment.seconds;

@@ -363,7 +363,8 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
     Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o.stage_prompts, .samples = o.samples, .rank = rank_options(&o), .seed = o.seed},
         .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .evaluate_every = o.eval_every, .iterations = o.iterations,
         .ppo = wants_ppo(&o) ? &ppo : NULL, .state = &e->state, .quiet = o.quiet, .keep_answers = true, .listener = listener};
-    int status = alignment_run(&alignment, &e->run, err);
+    int status = monitors_parse(&alignment.monitors, o.stop_when.items, o.stop_when.count, err) ||
+        monitors_check(&alignment.monitors, e->rewards.gold, o.eval_prompts > 0, err) || alignment_run(&alignment, &e->run, err);
     policy_free(&policy);
     return status ? -1 : run_record_hash(&e->run, "checkpoint_hash", checkpoint_hash(&e->model), err);
 }

@@ -65,10 +65,11 @@ static json_t *train_json(const Alignment *a)
 }
 
 // The model after `iteration` iterations, and the iteration that led there when there was one.
-static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, bool after_training, double tokens_per_s, Err *err)
+static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, bool after_training, double tokens_per_s, const char *stopped, Err *err)
 {
     json_t *line = json_pack("{s:I}", "iteration", (json_int_t)iteration);
     int status = evaluation_add_json(line, e, err);
+    if (!status && stopped && json_object_set_new(line, "stopped", json_string(stopped))) status = err_failed(err, "out of memory");
     if (!status && after_training && (json_object_set_new(line, "stage", stage_json(a)) ||
         json_object_set_new(line, "train", train_json(a))))
         status = err_failed(err, "out of memory, or a loss that is no number, in iteration %zu", iteration - 1);
@@ -82,11 +83,32 @@ static double rate(size_t tokens, double seconds) { return seconds > 0 ? (double
 
 static int write_answers(const Alignment *a, size_t iteration, const SampleList *answers, Err *err)
 {
-    if (!a->keep_answers || (iteration && iteration != a->iterations)) return 0;
+    if (!a->keep_answers || (iteration && iteration != a->iterations && !a->stopped)) return 0;
     char *path = run_path(a->run, iteration ? "samples_after.jsonl" : "samples_before.jsonl", err);
     int status = path ? samples_write(answers, path, err) : -1;
     mem_free(path);
     return status;
+}
+
+static int save_checkpoint(const Alignment *a, const char *name, Err *err)
+{
+    char *path = run_path(a->run, name, err);
+    const Model *model = a->policy->model;
+    int status = path ? checkpoint_save(path, model, a->policy->tokenizer, err) || run_mark_checkpoint(a->run, path, checkpoint_hash(model), err) : -1;
+    mem_free(path);
+    return status;
+}
+
+static bool watched(const Alignment *a) { return a->monitors.gold_falls || a->monitors.diversity_share > 0 || a->monitors.kl_most > 0; }
+
+// The best model so far goes to RUN/best; a monitor that fires ends the run.
+static int look(Alignment *a, size_t iteration, const Evaluation *e, Sight *sight, Err *err)
+{
+    *sight = monitors_see(&a->monitors, e, iteration);
+    a->stopped = sight->why != NULL;
+    if (a->stopped && !a->quiet)
+        fprintf(stderr, "stopped: %s after iteration %zu; best/ holds the model after iteration %zu\n", sight->why, iteration, a->monitors.best_iteration);
+    return sight->best ? save_checkpoint(a, "best", err) : 0;
 }
 
 static int measure_model(Alignment *a, size_t iteration, Err *err)
@@ -100,11 +122,13 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     SampleList answers = {0};
     if (evaluate(&e, &answers, a->policy->model, a->policy->cx, a->evaluate, err)) return -1;
     progress_finish(&a->bar, "");
-    int status = write_answers(a, iteration, &answers, err);
+    Sight sight = {0};
+    int status = watched(a) ? look(a, iteration, &e, &sight, err) : 0;
+    if (!status) status = write_answers(a, iteration, &answers, err);
     samples_free(&answers);
     if (status) return -1;
     if (run_timing(a->run, "evaluate", e.sample_seconds, e.tokens, err)) return -1;
-    return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), err);
+    return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), sight.why, err);
 }
 
 // ---- what an iteration leaves behind ------------------------------------------------------------------------------------------
@@ -168,15 +192,6 @@ static int after_ranking(Alignment *a, size_t iteration, const CandidateList *ca
     return status;
 }
 
-static int save_checkpoint(const Alignment *a, Err *err)
-{
-    char *path = run_path(a->run, "checkpoint", err);
-    const Model *model = a->policy->model;
-    int status = path ? checkpoint_save(path, model, a->policy->tokenizer, err) || run_mark_checkpoint(a->run, path, checkpoint_hash(model), err) : -1;
-    mem_free(path);
-    return status;
-}
-
 static int after_step(void *self, const char *step, size_t iteration, const CandidateList *candidates, Err *err)
 {
     Alignment *a = self;
@@ -192,9 +207,9 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
     snprintf(note, sizeof note, "%zu of %zu kept, loss %.3f", a->kept.n, candidates->count, a->policy->last.loss);
     progress_finish(&a->bar, note);
     if (run_timing(a->run, "finetune", a->train_seconds, a->policy->last.tokens, err)) return -1;
-    if (save_checkpoint(a, err)) return -1;
+    if (save_checkpoint(a, "checkpoint", err)) return -1;
     if (a->evaluate->prompts) return 0;
-    return write_measures(a, iteration, &a->stage, true, rate(a->stage.tokens, a->stage.sample_seconds), err);
+    return write_measures(a, iteration, &a->stage, true, rate(a->stage.tokens, a->stage.sample_seconds), NULL, err);
 }
 
 // ---- going on where a run was cut off ------------------------------------------------------------------------------------------
@@ -294,13 +309,16 @@ static int restore(Alignment *a, Err *err)
 {
     RunState *state = a->state;
     state->model = a->policy->model;
+    Monitors *m = &a->monitors;
     StepStats *last = &a->policy->last; // with the measures of the stage, what the next line of metrics tells of the iteration
     const KeptValue values[] = {{"iteration", &a->iteration, NULL}, {"phase", &a->phase, NULL},
         {"sampled_tokens", &a->sampled_tokens, NULL}, {"sample_seconds", NULL, &a->sample_seconds},
         {"train_seconds", NULL, &a->train_seconds}, {"candidates", &a->all.n, NULL}, {"selected", &a->kept.n, NULL},
         {"reward", NULL, &a->all.mean}, {"selected_reward", NULL, &a->kept.mean}, {"kl", NULL, &a->kl.mean},
         {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
-        {"train_targets", &last->targets, NULL}, {"generated", &a->generated, NULL}, {"seconds", NULL, &a->seconds}};
+        {"train_targets", &last->targets, NULL}, {"generated", &a->generated, NULL}, {"seconds", NULL, &a->seconds},
+        {"stopped", &a->stopped, NULL}, {"monitors_seen", &m->seen, NULL}, {"best_iteration", &m->best_iteration, NULL},
+        {"best", NULL, &m->best}, {"best_low", NULL, &m->best_low}, {"first_diversity", NULL, &m->first_diversity}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(state, values[i]);
     if (a->ppo) keep_ppo(a);
     if (!state->found) return 0;
@@ -336,7 +354,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->ppo_state = (Ppo){.stage = *raft, .policy = a->policy};
     int status = a->ppo ? ppo_init(&a->ppo_state, a->ppo, err) : 0;
     if (!status) status = restore(a, err);
-    while (!status && (a->iteration < a->iterations || a->phase == MEASURE)) {
+    while (!status && !a->stopped && (a->iteration < a->iterations || a->phase == MEASURE)) {
         if (a->phase != MEASURE) status = iterate(a, err);
         else status = measure_model(a, a->iteration, err) || next(a, a->iteration, COLLECT, err) ? -1 : 0;
     }

@@ -16,6 +16,7 @@
 #include "policy.h"
 #include "ppo.h"
 #include "study/evaluate.h"
+#include "study/monitors.h"
 #include "study/progress.h"
 #include "study/run.h"
 #include "study/state.h"
@@ -35,13 +36,14 @@ typedef struct {
     EvaluateOptions *evaluate;
     size_t iterations;
     size_t evaluate_every;  // iterations from one evaluation to the next, the last is always evaluated; 0: 1
+    Monitors monitors;      // monitors_parse; all zero: none, and no RUN/best
     const PpoOptions *ppo;  // NULL: RAFT. Else PPO: the policy's model has a value head, raft.rank is unused
     RunState *state;        // opened, of this stage
     bool quiet;             // no progress on standard error
     bool keep_answers;      // samples_before.jsonl and samples_after.jsonl: the evaluation's answers, first and last
     AlignmentListener listener; // functions may be NULL
     // what comes next, kept in the state; phase is one of alignment.c's
-    size_t iteration, phase, sampled_tokens;
+    size_t iteration, phase, sampled_tokens, stopped; // stopped: a monitor fired after the last measurement
     double sample_seconds, train_seconds;
     size_t generated;       // tokens of all stages so far
     double seconds;         // wall clock so far, of earlier processes, too

@@ -98,7 +98,8 @@ static int remove_old(const char *folder, Err *err)
         "heads.json", "report.html", "provenance.json"};
     OsNames names;
     if (!os_is_folder(folder)) return 0;
-    if (remove_state(folder, err) || os_list_folder(&names, folder, err)) return -1;
+    if (remove_state(folder, err) || remove_files(folder, "best", ".json", err) || remove_files(folder, "best", ".safetensors", err)) return -1;
+    if (os_list_folder(&names, folder, err)) return -1;
     int status = 0;
     for (size_t i = 0; !status && i < names.count; i++)
         if (!strncmp(names.names[i], "iter_", 5)) status = remove_files(folder, names.names[i], ".jsonl", err);

@@ -22,7 +22,7 @@
 #include "study/run.h"
 #include "train.h"
 
-enum { KEPT_MOST = 24 };
+enum { KEPT_MOST = 32 };
 typedef struct { const char *name; size_t *count; double *number; } KeptValue; // one of the two
 
 typedef struct {

@@ -596,6 +596,19 @@ static void align_leaves_a_run_that_report_and_eval_read(void **state)
     assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --temperature 0.5 %s", checkpoint, asked, run, rest), 2);
     assert_non_null(strstr(output.data, "--temperature 1"));
     text_free(&output);
+    // a monitor that fires at the first measurement after training ends the run there, and the best model is the one before
+    assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --stop-when kl-above:1e-9 %s", checkpoint, asked, run, rest), 0);
+    assert_non_null(strstr(output.data, "stopped: kl-above after iteration 2; best/ holds the model after iteration 0"));
+    expect_in_file(run, "metrics.jsonl", "\"stopped\":\"kl-above\"");
+    char *best = path_in(run, "best");
+    model_free(&after);
+    assert_ok(checkpoint_load(&after, best, &err), &err);
+    assert_same_bits(after.parameters, plain.parameters, plain.parameter_count, "best");
+    free(best);
+    text_free(&output);
+    assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --stop-when gold-falls %s", checkpoint, asked, run, rest), 2);
+    assert_non_null(strstr(output.data, "there is no gold"));
+    text_free(&output);
     free(lines);
     free(metrics);
     free(result);
