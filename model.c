@@ -221,6 +221,15 @@ float *model_gradient(const Model *model, float *gradient, size_t offset)
     return t->frozen ? NULL : gradient + t->place + (offset - t->offset);
 }
 
+void model_drop_value_head(Model *model)
+{
+    if (!model->config.value_head) return;
+    model->config.value_head = false;
+    model->tensor_count -= 2;
+    model->parameter_count -= model->config.dim + 1;
+    model->trained_count -= model->config.dim + 1;
+}
+
 void model_randomise(Model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->tensor_count; i++) {

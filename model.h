@@ -79,6 +79,7 @@ int model_add_value_head(Model *model, Err *err);                    // zeros; n
 void model_freeze(Model *model, size_t first, size_t last);
 // Where the gradient of the tensor at this offset begins in gradient[trained_count]; NULL: it is frozen.
 float *model_gradient(const Model *model, float *gradient, size_t offset);
+void model_drop_value_head(Model *model);                            // for programs that know of none
 void model_randomise(Model *model, uint64_t seed);                   // STREAM_INIT; c0 = block of 4, c2 = tensor
 const Tensor *model_find(const Model *model, const char *name);      // NULL when absent
 size_t model_flops_per_token(const ModelConfig *config, size_t keys); // forward pass: 2 a weight met, attention to `keys` keys

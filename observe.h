@@ -42,7 +42,7 @@ typedef struct { // a token that was drawn
 
 typedef struct { // an optimisation step
     const Model *model;      // after the update: the new parameters
-    const float *gradient;   // [parameter_count] before clipping
+    const float *gradient;   // [trained_count] before clipping
     const float *logprob;    // [targets] of the step
     size_t targets;
     double loss, grad_norm, lr;

@@ -55,6 +55,7 @@ static int load(Export *out, Err *err)
 {
     if (checkpoint_load(&out->model, out->folder, err) ||
         checkpoint_load_tokenizer(&out->tokenizer, out->folder, &out->model.config, err)) return -1;
+    model_drop_value_head(&out->model); // it served PPO's training only
     int got = hub_load_chat_template(&out->chat_template, out->folder, err);
     out->has_template = got == 0;
     return got < 0 ? -1 : 0;

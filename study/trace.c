@@ -60,13 +60,19 @@ void trace_record_pass(Recorder *r, PassPoint point, size_t layer, const Model *
 static void record_parameter(Recorder *r, const Tensor *t, const float *values, const char *prefix)
 {
     const size_t shape[2] = {t->dims == 1 ? t->cols : t->rows, t->cols};
-    recorder_tensor(r, values + t->offset, t->dims, shape, "%s.%s", prefix, t->name);
+    recorder_tensor(r, values, t->dims, shape, "%s.%s", prefix, t->name);
 }
 
-void trace_record_parameters(Recorder *r, const Model *model, const float *values, const char *prefix, bool backwards)
+void trace_record_parameters(Recorder *r, const Model *model, const char *prefix)
 {
-    for (size_t i = 0, n = model->tensor_count; i < n; i++)
-        record_parameter(r, model->tensors + (backwards ? n - 1 - i : i), values, prefix);
+    for (size_t i = 0; i < model->tensor_count; i++)
+        record_parameter(r, model->tensors + i, model->parameters + model->tensors[i].offset, prefix);
+}
+
+void trace_record_gradients(Recorder *r, const Model *model, const float *gradient)
+{
+    for (size_t i = model->tensor_count; i-- > 0;) // frozen tensors have none
+        if (!model->tensors[i].frozen) record_parameter(r, model->tensors + i, gradient + model->tensors[i].place, "grad");
 }
 
 // ---- a forward pass ------------------------------------------------------------------------------------------------------------
@@ -215,7 +221,7 @@ static int run_steps(Recorder *r, Model *model, const Compute *cx, const Example
         for (size_t s = 0; !status && s < steps; s++) {
             StepStats stats;
             status = trainer_gradient(&trainer, examples, B, &stats, err);
-            if (!status && s == 0) trace_record_parameters(r, model, trainer.gradient, "grad", true);
+            if (!status && s == 0) trace_record_gradients(r, model, trainer.gradient);
             if (status) break;
             trainer_update(&trainer, &stats);
             losses[s] = (float)stats.loss;
@@ -226,7 +232,7 @@ static int run_steps(Recorder *r, Model *model, const Compute *cx, const Example
     if (!status) {
         recorder_tensor(r, losses, 1, &steps, "loss");
         recorder_tensor(r, norms, 1, &steps, "grad_norm");
-        trace_record_parameters(r, model, model->parameters, "after", false);
+        trace_record_parameters(r, model, "after");
     }
     mem_free(losses);
     mem_free(norms);

@@ -35,6 +35,7 @@ int trace_iteration(Policy *policy, RewardSet *rewards, const Raft *how, size_t 
 
 // What a pass shows (Observer.pass), under the names above; backward: see docs/VERIFY.md. For recorders of passes.
 void trace_record_pass(Recorder *r, PassPoint point, size_t layer, const Model *model, const Workspace *ws);
-void trace_record_parameters(Recorder *r, const Model *model, const float *values, const char *prefix, bool backwards);
+void trace_record_parameters(Recorder *r, const Model *model, const char *prefix);
+void trace_record_gradients(Recorder *r, const Model *model, const float *gradient /* [trained_count] */); // last tensor first
 
 #endif

@@ -67,10 +67,10 @@ static void on_step(void *self, const SeenStep *seen)
     const float loss = (float)seen->loss, norm = (float)seen->grad_norm, lr = (float)seen->lr;
     recorder_rows(r, seen->logprob, seen->targets, 0, 0, "logprobs");
     recorder_rows(r, &loss, 1, 0, 0, "loss");
-    trace_record_parameters(r, seen->model, seen->gradient, "grad", true);
+    trace_record_gradients(r, seen->model, seen->gradient);
     recorder_rows(r, &norm, 1, 0, 0, "grad_norm");
     recorder_rows(r, &lr, 1, 0, 0, "lr");
-    trace_record_parameters(r, seen->model, seen->model->parameters, "after", false);
+    trace_record_parameters(r, seen->model, "after");
     end_step(it);
 }
 
@@ -84,7 +84,7 @@ static int note_start(Iteration *it, size_t iteration, Err *err)
     size_t *chosen = mem_new(err, b, sizeof *chosen);
     uint32_t *order = chosen ? mem_new(err, raft->prompts, sizeof *order) : NULL;
     int status = order ? 0 : -1;
-    trace_record_parameters(r, it->policy->model, it->policy->model->parameters, "start", false);
+    trace_record_parameters(r, it->policy->model, "start");
     if (!status) status = recorder_end_part(r, "start.safetensors", err);
     if (!status) {
         recorder_prefix(r, "collect.");

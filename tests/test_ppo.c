@@ -143,7 +143,8 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
     Err err = {0};
     Model reference;
     make_reference(&reference);
-    const size_t batches[] = {1, 3, 256}, rows[] = {1, 37, 2048}, counts[] = {1, 7, ANSWERS};
+    const size_t batches[] = {1, 3, 256};
+    const struct { size_t rows, count; } steps[] = {{1, ANSWERS}, {37, 7}, {2048, 1}, {2048, ANSWERS}};
     size_t tokens = 0;
     for (size_t b = 0; b < 3; b++) {
         PolicyOptions o = usual();
@@ -156,25 +157,24 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
             assert_same_bits(&s.samples.items[i].logprob, &sum, 1, "logprob");
             assert_same_bits(&s.samples.items[i].ref_logprob, &ref_sum, 1, "ref_logprob");
         }
-        for (size_t r = 0; r < 3; r++)
-            for (size_t c = 0; c < 3; c++) {
-                TrainOptions train = ppo_training();
-                Trainer trainer;
-                StepStats stats;
-                train.micro_rows = rows[r];
-                assert_ok(trainer_init(&trainer, &start, &cx, &train, &err), &err);
-                for (size_t first = 0; first + counts[c] <= ANSWERS; first += counts[c]) {
-                    assert_ok(trainer_gradient(&trainer, s.rollout.list.examples + first, counts[c], &stats, &err), &err);
-                    for (size_t i = 0; i < stats.targets; i++)
-                        if (trainer.ppo.ratio[i] != 1.0f) fail_msg("token %zu: the ratio is %.9g", i, (double)trainer.ppo.ratio[i]);
-                    assert_true(stats.clipped == 0);
-                    tokens += stats.targets;
-                }
-                trainer_free(&trainer);
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            TrainOptions train = ppo_training();
+            Trainer trainer;
+            StepStats stats;
+            train.micro_rows = steps[i].rows;
+            assert_ok(trainer_init(&trainer, &start, &cx, &train, &err), &err);
+            for (size_t first = 0, n = steps[i].count; first + n <= ANSWERS; first += n) {
+                assert_ok(trainer_gradient(&trainer, s.rollout.list.examples + first, n, &stats, &err), &err);
+                for (size_t t = 0; t < stats.targets; t++)
+                    if (trainer.ppo.ratio[t] != 1.0f) fail_msg("token %zu: the ratio is %.9g", t, (double)trainer.ppo.ratio[t]);
+                assert_true(stats.clipped == 0);
+                tokens += stats.targets;
             }
+            trainer_free(&trainer);
+        }
         stage_close(&s);
     }
-    assert_true(tokens > 2000);
+    assert_true(tokens > 1500);
     model_free(&reference);
 }
 
@@ -311,6 +311,8 @@ static void a_value_head_starts_at_zero_and_moves_nothing_else(void **state)
     model_randomise(&grown, 3);
     assert_same_bits(grown.parameters, plain.parameters, plain.parameter_count, "randomised parameters");
     assert_true(grown.parameters[grown.value] == 0);
+    model_drop_value_head(&grown);
+    assert_true(checkpoint_hash(&grown) == checkpoint_hash(&plain)); // as if it had never had one
     model_free(&plain);
     model_free(&grown);
 }
@@ -590,6 +592,13 @@ static void align_leaves_a_run_that_report_and_eval_read(void **state)
     assert_true(moved > config.dim / 2);
     text_free(&output);
     assert_int_equal(run_raft(&output, "report %s", run), 0);
+    text_free(&output);
+    char *exported = path_in(folder, "exported");
+    assert_int_equal(run_raft(&output, "export %s -o %s", result, exported), 0);
+    model_free(&after);
+    assert_ok(checkpoint_load(&after, exported, &err), &err);
+    assert_false(after.config.value_head);
+    free(exported);
     text_free(&output);
     assert_int_equal(run_raft(&output, "eval %s --prompts %s --reward length:3 --max-new 8", result, asked), 0);
     text_free(&output);
