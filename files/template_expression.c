@@ -185,7 +185,7 @@ static int add_escape(Parser *p, Text *out, Span s, size_t *i)
         if (used != digits || character > 0x10FFFF || (character >= 0xD800 && character <= 0xDFFF))
             return FAIL(p, p->token.at, "the escape \\%c in a string names no character", c);
         *i += digits;
-        return text_add(out, p->err, bytes, utf8_encode(bytes, character));
+        return text_add(out, p->err, bytes, utf8_put(bytes, character));
     }
     if ((c >= '0' && c <= '7') || c == 'N') return FAIL(p, p->token.at, "the escape \\%c in a string is not supported", c);
     return text_add(out, p->err, "\\", 1) || text_add(out, p->err, &c, 1) ? -1 : 0;

@@ -132,7 +132,7 @@ static bool is_stripped(uint32_t c, const json_t *set)
 {
     if (!json_is_string(set)) return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F);
     char bytes[4];
-    size_t n = utf8_encode(bytes, c), length = json_string_length(set);
+    size_t n = utf8_put(bytes, c), length = json_string_length(set);
     for (size_t i = 0; i + n <= length; i += character_length(json_string_value(set) + i, length - i))
         if (!memcmp(json_string_value(set) + i, bytes, n)) return true;
     return false;
