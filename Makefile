@@ -49,7 +49,8 @@ APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
-.PHONY: all help demo test imdb lib install clean sanitize valgrind deps exhaustive vectors
+SECONDS ?= 60
+.PHONY: all help demo test fuzz interop imdb lib install clean sanitize valgrind deps exhaustive vectors
 .DEFAULT_GOAL := all
 all: raft
 
@@ -60,6 +61,7 @@ help:
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
 	@echo 'make verify     checks the test vectors with a second implementation, in Python (PYTHON=python3, with numpy)'
 	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
+	@echo 'make fuzz       readers of files under libFuzzer (SECONDS=60 each)   make interop  exports beside transformers, llama.cpp (CKPT=)'
 	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
 
@@ -116,6 +118,12 @@ $(TEST_BIN) $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/tests/suppor
 	$(CC) $(ALL_C) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CONFIG_LIBS) -lcmocka $(LINK_$*)
 VECTORS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/vectors*.c))
 $(BUILD)/tests/test_vectors $(BUILD)/tests/make_vectors: $(VECTORS)
+$(BUILD)/tests/test_fuzz: $(BUILD)/tests/fuzz/readers.o
+# Exported models beside transformers and llama.cpp; needs their Python packages. CKPT=folder.
+interop: raft
+	python3 tests/interop.py ./raft $(CKPT)
+fuzz:
+	@MAKE='$(MAKE)' sh tests/fuzz/run.sh $(SECONDS)
 .SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(BUILD)/tests/support.o $(VECTORS)
 LINK_test_memory := -Wl,--wrap=calloc
 LINK_test_state := -Wl,--wrap=rename
