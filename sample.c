@@ -27,6 +27,7 @@
 enum {
     PREFILL_ROWS = 1024,     // prompt tokens in one pass, unless a single prompt is longer
     LOGITS_FLOATS = 1 << 24, // logits alive at once: 64 MB, so that large heads are read once for many rows
+    WORTH_PACKING = 4,       // tokens an answer, from which packing the weights saves more time than it takes; never changes a bit
 };
 #define LEAST_TEMPERATURE 1e-4f // below, logits / temperature may overflow; 0 is greedy
 
@@ -128,6 +129,7 @@ typedef struct {
     ChoiceScratch *choosers;   // [threads]
 } Sampler;
 
+static const PackedModel *packed_weights(const Sampler *s) { return s->how->max_new >= WORTH_PACKING ? &s->packed : NULL; }
 static const SamplePrompt *prompt_of(const Sampler *s, size_t answer) { return s->prompts + answer / s->how->samples; }
 
 static void release_sequence(Sampler *s, size_t at)
@@ -200,7 +202,7 @@ static void choose_tokens(Sampler *s)
             }
             choice->logits_row = rows - 1;
         }
-        lm_logits(s->model, &s->packed, &s->ws, &s->scratch, s->logits, s->rows, rows);
+        lm_logits(s->model, packed_weights(s), &s->ws, &s->scratch, s->logits, s->rows, rows);
         choose_chunk(s, first, end);
     }
 }
@@ -278,7 +280,7 @@ static int begin_answers(Sampler *s, Err *err)
            (!s->ws.rows || s->ws.rows + prompt_of(s, s->next)->length <= s->ws.max_rows))
         open_group(s, next_group_size(s));
     if (!s->choice_count) return 0;
-    model_forward(s->model, &s->packed, &s->ws);
+    model_forward(s->model, packed_weights(s), &s->ws);
     share_pages(s);
     choose_tokens(s);
     return write_tokens(s, err);
@@ -296,7 +298,7 @@ static int continue_answers(Sampler *s, Err *err)
         s->choices[s->choice_count++] = (Choice){.row = (uint32_t)s->ws.rows, .sequence = i};
         batch_continue(&s->ws, answer->ids + answer->length - 1, 1, q->cached++, q->pages);
     }
-    model_forward(s->model, &s->packed, &s->ws);
+    model_forward(s->model, packed_weights(s), &s->ws);
     choose_tokens(s);
     return write_tokens(s, err);
 }
@@ -349,7 +351,7 @@ static int allocate_slots(Sampler *s, size_t prefill_rows, Err *err)
     size_t vocab = s->model->config.vocab, at_once = LOGITS_FLOATS / vocab;
     s->logits_rows = at_once < 16 ? 16 : at_once;
     if (s->logits_rows > s->slots) s->logits_rows = s->slots;
-    if (packed_init(&s->packed, s->model, s->cx, err)) return -1;
+    if (s->how->max_new >= WORTH_PACKING && packed_init(&s->packed, s->model, s->cx, err)) return -1;
     if (workspace_init(&s->ws, s->model, s->cx, prefill_rows > s->slots ? prefill_rows : s->slots, s->slots, false, err)) return -1;
     if (loss_scratch_init(&s->scratch, s->model, s->cx, s->slots, err)) return -1;
     size_t pages; // a slot's own at most: what a group shares is its first answer's
@@ -409,7 +411,7 @@ static void sampler_free(Sampler *s)
 
 static int generate_all(Sampler *s, SampleProgress progress, void *self, Err *err)
 {
-    packed_update(&s->packed, s->model, s->cx);
+    if (packed_weights(s)) packed_update(&s->packed, s->model, s->cx);
     while (s->answers_done < s->count) {
         mem_guard_enter(); // nothing allocates while tokens are made
         int status = begin_answers(s, err);

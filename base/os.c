@@ -124,7 +124,16 @@ static const uint8_t *map_view(int fd, size_t size, bool writable)
     CloseHandle(mapping); // the view keeps it alive
     return data;
 #else
+#ifdef MAP_POPULATE
+    // All pages of a private mapping at once, while it is still read-only: nothing is copied, and no page is asked for one by one.
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE | (writable ? MAP_POPULATE : 0), fd, 0);
+    if (data != MAP_FAILED && writable && mprotect(data, size, PROT_READ | PROT_WRITE)) {
+        munmap(data, size);
+        return NULL;
+    }
+#else
     void *data = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_PRIVATE, fd, 0);
+#endif
     return data == MAP_FAILED ? NULL : data;
 #endif
 }
