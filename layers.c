@@ -12,13 +12,21 @@
 #include "kernels/hostmath.h"
 #include "kernels/matmul.h"
 
-static LayerActivations *activations(const Pass *pass, size_t layer) { return pass->ws->layers + (pass->ws->training ? layer : 0); }
+// Layers below saved_from share layers[0], whose x is the residual stream itself.
+static LayerActivations *activations(const Pass *pass, size_t layer)
+{
+    size_t from = pass->ws->saved_from;
+    return pass->ws->layers + (layer < from ? 0 : (from > 0) + layer - from);
+}
 
 // Where the layer's output goes: the input of the next one, or the end of the residual stream.
 static float *layer_output(const Pass *pass, size_t layer)
 {
-    return pass->ws->training && layer + 1 < pass->model->config.layers ? pass->ws->layers[layer + 1].x : pass->ws->x;
+    return layer + 1 < pass->model->config.layers ? activations(pass, layer + 1)->x : pass->ws->x;
 }
+
+// Of the weights at this offset; NULL when they are frozen.
+static float *gradient_of(const Pass *pass, size_t weight) { return model_gradient(pass->model, pass->gradient, weight); }
 
 static AttentionShape attention_shape(const ModelConfig *c, size_t layer)
 {
@@ -35,11 +43,12 @@ static void project(const Pass *pass, float *y, const float *x, size_t weight, f
     else matmul_forward(ws->cx, y, x, pass->model->parameters + weight, ws->rows, out, in, accumulate);
 }
 
-// dW[out,in] += dy^T x, and dx[R,in] = dy W.
+// dW[out,in] += dy^T x unless W is frozen, and dx[R,in] = dy W.
 static void project_backward(const Pass *pass, float *dx, const float *dy, const float *x, size_t weight, size_t out, size_t in)
 {
     const Workspace *ws = pass->ws;
-    matmul_backward_weight(ws->cx, pass->gradient + weight, dy, x, ws->rows, out, in);
+    float *dweight = gradient_of(pass, weight);
+    if (dweight) matmul_backward_weight(ws->cx, dweight, dy, x, ws->rows, out, in);
     matmul_backward_input(ws->cx, dx, dy, pass->model->parameters + weight, ws->rows, out, in, false);
 }
 
@@ -90,7 +99,7 @@ void attention_block_backward(const Pass *pass, size_t layer)
     rotate(pass, ws->dqkv, true);
     k->rmsnorm_forward(ws->normed, a->inv_rms, a->x, norm, R, c->dim, (float)c->rms_eps);
     project_backward(pass, ws->dnormed, ws->dqkv, ws->normed, o->qkv, Q + 2 * KV, c->dim);
-    k->rmsnorm_backward(ws->dx, pass->gradient + o->norm, ws->dnormed, a->x, norm, a->inv_rms, R, c->dim);
+    k->rmsnorm_backward(ws->dx, gradient_of(pass, o->norm), ws->dnormed, a->x, norm, a->inv_rms, R, c->dim);
 }
 
 // ---- feed-forward ------------------------------------------------------------------------------------------------------------
@@ -124,12 +133,12 @@ void feed_forward_block_backward(const Pass *pass, size_t layer)
     size_t R = ws->rows;
 
     k->swiglu_forward(ws->hidden, a->gate_up, R, c->ff);
-    matmul_backward_weight(ws->cx, pass->gradient + o->down, ws->dx, ws->hidden, R, c->dim, c->ff);
+    if (gradient_of(pass, o->down)) matmul_backward_weight(ws->cx, gradient_of(pass, o->down), ws->dx, ws->hidden, R, c->dim, c->ff);
     matmul_backward_input(ws->cx, dhidden, ws->dx, pass->model->parameters + o->down, R, c->dim, c->ff, false);
     k->swiglu_backward(dgate_up, dhidden, a->gate_up, R, c->ff);
     k->rmsnorm_forward(ws->normed, a->ff_inv_rms, a->x_mid, norm, R, c->dim, (float)c->rms_eps);
     project_backward(pass, ws->dnormed, dgate_up, ws->normed, o->gate_up, 2 * c->ff, c->dim);
-    k->rmsnorm_backward(ws->dx, pass->gradient + o->ff_norm, ws->dnormed, a->x_mid, norm, a->ff_inv_rms, R, c->dim);
+    k->rmsnorm_backward(ws->dx, gradient_of(pass, o->ff_norm), ws->dnormed, a->x_mid, norm, a->ff_inv_rms, R, c->dim);
 }
 
 // ---- all layers --------------------------------------------------------------------------------------------------------------
@@ -147,7 +156,7 @@ void model_forward(const Model *model, const PackedModel *packed, Workspace *ws)
 void model_backward(const Model *model, float *gradient, Workspace *ws)
 {
     Pass pass = {.model = model, .ws = ws, .gradient = gradient};
-    for (size_t l = model->config.layers; l-- > 0;) {
+    for (size_t l = model->config.layers; l-- > model->lowest_trained;) {
         feed_forward_block_backward(&pass, l);
         attention_block_backward(&pass, l);
     }

@@ -13,7 +13,7 @@ typedef struct {
     const Model *model;
     const PackedModel *packed; // may be NULL
     Workspace *ws;
-    float *gradient;           // [parameter_count], accumulated; NULL in a forward pass
+    float *gradient;           // [trained_count], accumulated; NULL in a forward pass
 } Pass;
 
 // x_mid = x + Wo attention(rope(Wq n), rope(Wk n), Wv n) with n = norm(x); keys and values go to the sequences' pages.

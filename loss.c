@@ -58,7 +58,8 @@ static void norm_and_scatter_backward(const Model *model, float *gradient, Works
 {
     size_t D = model->config.dim;
     memset(s->dgathered, 0, count * D * sizeof(float));
-    s->cx->k->rmsnorm_backward(s->dgathered, gradient + model->norm, s->dnormed, s->gathered, model->parameters + model->norm, s->inv_rms, count, D);
+    s->cx->k->rmsnorm_backward(s->dgathered, model_gradient(model, gradient, model->norm), s->dnormed, s->gathered,
+        model->parameters + model->norm, s->inv_rms, count, D);
     memset(ws->dx, 0, ws->rows * D * sizeof(float));
     s->cx->k->scatter_rows(ws->dx, s->dgathered, row, count, D);
 }
@@ -104,7 +105,7 @@ void lm_values(const Model *model, const Workspace *ws, LossScratch *s, float *v
 static void values_backward(const Model *model, float *gradient, LossScratch *s, const float *dvalue, size_t count)
 {
     const float *w = model->parameters + model->value;
-    float *dw = gradient + model->value, *dbias = dw + model->config.dim;
+    float *dw = model_gradient(model, gradient, model->value), *dbias = dw + model->config.dim;
     assert(model->config.value_head);
     matmul_backward_weight(s->cx, dw, dvalue, s->normed, count, 1, model->config.dim);
     for (size_t i = 0; i < count; i++) *dbias += dvalue[i];
@@ -115,6 +116,7 @@ void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossSc
 {
     const ModelConfig *c = &model->config;
     assert(c->head == HEAD_LM);
+    float *dhead = model_gradient(model, gradient, model->head); // NULL: frozen
     gather_and_norm(model, ws, s, t->row, t->count);
     for (size_t i = 0; i < t->count; i += s->chunk_rows) {
         size_t rows = t->count - i < s->chunk_rows ? t->count - i : s->chunk_rows;
@@ -125,7 +127,7 @@ void lm_loss_backward(const Model *model, float *gradient, Workspace *ws, LossSc
             t->weigh(t->weigh_self, i, rows);
         }
         s->cx->k->cross_entropy(s->logits, logprob + i, t->target + i, t->scale + i, rows, c->vocab);
-        matmul_backward_weight(s->cx, gradient + model->head, dlogits, normed, rows, c->vocab, c->dim);
+        if (dhead) matmul_backward_weight(s->cx, dhead, dlogits, normed, rows, c->vocab, c->dim);
         matmul_backward_input(s->cx, s->dnormed + i * c->dim, dlogits, model->parameters + model->head, rows, c->vocab, c->dim, false);
     }
     if (t->dvalue) values_backward(model, gradient, s, t->dvalue, t->count);
@@ -169,7 +171,7 @@ void score_backward(const Model *model, float *gradient, Workspace *ws, LossScra
         size_t n = c->pooling == POOL_MEAN ? ws->spans[i].queries : 1;
         for (size_t j = 0; j < n; j++) s->scores[count++] = dscore[i] / (float)n;
     }
-    matmul_backward_weight(s->cx, gradient + model->head, s->scores, s->normed, count, 1, c->dim);
+    matmul_backward_weight(s->cx, model_gradient(model, gradient, model->head), s->scores, s->normed, count, 1, c->dim);
     matmul_backward_input(s->cx, s->dnormed, s->scores, model->parameters + model->head, count, 1, c->dim, false);
     norm_and_scatter_backward(model, gradient, ws, s, s->rows, count);
 }

@@ -57,7 +57,9 @@ static size_t add_tensor(Model *model, size_t rows, size_t cols, float init_std,
     size_t offset = model->parameter_count;
     *t = (Tensor){.offset = offset, .rows = rows ? rows : 1, .cols = cols, .dims = rows ? 2 : 1, .decay = rows > 0, .init_std = init_std};
     snprintf(t->name, sizeof t->name, format, layer);
+    t->place = offset;
     model->parameter_count += t->rows * t->cols;
+    model->trained_count = model->parameter_count;
     return offset;
 }
 
@@ -190,6 +192,35 @@ int model_add_value_head(Model *model, Err *err)
     return 0;
 }
 
+static bool is_own_head(const char *name) { return !strncmp(name, "score.", 6) || !strncmp(name, "v_head.", 7); }
+
+void model_freeze(Model *model, size_t first, size_t last)
+{
+    assert(first <= last && last < model->config.layers);
+    model->trained_count = 0;
+    model->lowest_trained = first;
+    for (size_t i = 0; i < model->tensor_count; i++) {
+        Tensor *t = model->tensors + i;
+        bool in_layers = t->offset >= model->layers[first].norm && t->offset < model->norm &&
+            (last + 1 == model->config.layers || t->offset < model->layers[last + 1].norm);
+        t->frozen = !in_layers && !is_own_head(t->name);
+        t->place = model->trained_count;
+        if (!t->frozen) model->trained_count += t->rows * t->cols;
+    }
+}
+
+float *model_gradient(const Model *model, float *gradient, size_t offset)
+{
+    size_t low = 0, high = model->tensor_count; // the table is in order of offsets
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (model->tensors[middle].offset <= offset) low = middle;
+        else high = middle;
+    }
+    const Tensor *t = model->tensors + low;
+    return t->frozen ? NULL : gradient + t->place + (offset - t->offset);
+}
+
 void model_randomise(Model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->tensor_count; i++) {
@@ -302,17 +333,18 @@ static float *arena_take(Arena *arena, size_t rows, size_t cols)
 static void workspace_lay_out(Workspace *ws, const ModelConfig *c, Arena *arena)
 {
     size_t R = ws->max_rows, q = c->heads * c->head_dim, qkv = q + 2 * c->kv_heads * c->head_dim;
-    size_t depth = ws->training ? c->layers : 1;
+    size_t shared = ws->saved_from > 0, count = shared + c->layers - ws->saved_from; // layers[0] is shared, if any layer is not saved
     ws->page_data = arena_take(arena, ws->max_pages, ws->page_floats);
     ws->x = arena_take(arena, R, c->dim);
-    for (size_t l = 0; l < depth; l++) {
+    for (size_t l = 0; l < count; l++) {
         LayerActivations *a = ws->layers + l;
-        a->x = ws->training ? arena_take(arena, R, c->dim) : ws->x;
+        bool saved = l >= shared;
+        a->x = saved ? arena_take(arena, R, c->dim) : ws->x;
         a->inv_rms = arena_take(arena, R, 1);
         a->qkv = arena_take(arena, R, qkv);
         a->attention = arena_take(arena, R, q);
-        a->stats = ws->training ? arena_take(arena, R, c->heads * 2) : NULL;
-        a->x_mid = ws->training ? arena_take(arena, R, c->dim) : ws->x;
+        a->stats = saved ? arena_take(arena, R, c->heads * 2) : NULL;
+        a->x_mid = saved ? arena_take(arena, R, c->dim) : ws->x;
         a->ff_inv_rms = arena_take(arena, R, 1);
         a->gate_up = arena_take(arena, R, 2 * c->ff);
     }
@@ -331,10 +363,11 @@ int workspace_init(Workspace *ws, const Model *model, const Compute *cx, size_t 
 {
     const ModelConfig *c = &model->config;
     *ws = (Workspace){.cx = cx, .training = training, .max_rows = max_rows, .max_sequences = max_sequences};
+    ws->saved_from = training ? model->lowest_trained : c->layers;
     ws->page_floats = model_page_floats(c);
     ws->max_pages = max_rows / PAGE + max_sequences; // a sequence wastes less than one page
     ws->attention_scratch_stride = (attention_scratch_floats(c->context, c->head_dim) + 15) / 16 * 16;
-    ws->layers = mem_new(err, training ? c->layers : 1, sizeof *ws->layers);
+    ws->layers = mem_new(err, (ws->saved_from > 0) + c->layers - ws->saved_from, sizeof *ws->layers);
     ws->ids = mem_new(err, max_rows, sizeof *ws->ids);
     ws->position = mem_new(err, max_rows, sizeof *ws->position);
     ws->spans = mem_new(err, max_sequences, sizeof *ws->spans);

@@ -45,6 +45,8 @@ typedef struct {
     size_t rows, cols;      // rows == 1 and dims == 1: a vector of cols
     size_t dims;            // 1 or 2, as in the file
     bool decay;             // weight decay applies (matrices)
+    bool frozen;            // not trained: no gradient, no optimizer state
+    size_t place;           // of its gradient: floats from the start of what is trained
     float init_std;         // normal with this deviation; 0: all ones (norm weights); below 0: zeros (a value head)
 } Tensor;
 
@@ -57,6 +59,8 @@ typedef struct {
     ModelConfig config;
     Tensor *tensors;
     size_t tensor_count, parameter_count;
+    size_t trained_count;              // floats of a gradient; parameter_count unless something is frozen
+    size_t lowest_trained;             // the backward pass ends with this layer; 0: with the embedding
     float *parameters;                 // [parameter_count]
     OsMap map;                         // the checkpoint file they lie in, until they are changed; empty: in memory of their own
     LayerOffsets *layers;              // [config.layers]
@@ -71,6 +75,10 @@ int model_init_table(Model *model, const ModelConfig *config, Err *err); // ever
 void model_free(Model *model);
 int model_copy(Model *copy, const Model *model, Err *err);           // an independent copy
 int model_add_value_head(Model *model, Err *err);                    // zeros; nothing changes when there is one already
+// From now on only layers first to last are trained, and a score or value head; the embedding, final norm and next-token head are not.
+void model_freeze(Model *model, size_t first, size_t last);
+// Where the gradient of the tensor at this offset begins in gradient[trained_count]; NULL: it is frozen.
+float *model_gradient(const Model *model, float *gradient, size_t offset);
 void model_randomise(Model *model, uint64_t seed);                   // STREAM_INIT; c0 = block of 4, c2 = tensor
 const Tensor *model_find(const Model *model, const char *name);      // NULL when absent
 size_t model_flops_per_token(const ModelConfig *config, size_t keys); // forward pass: 2 a weight met, attention to `keys` keys
@@ -83,7 +91,7 @@ void packed_free(PackedModel *packed);
 
 // ---- a ragged batch and everything a pass over it needs -------------------------------------------------------------------
 
-typedef struct { // what the backward pass reads again; one a layer when training, a single one otherwise
+typedef struct { // what the backward pass reads again
     float *x;         // [R,D] input of the layer
     float *inv_rms;   // [R] of the attention norm
     float *qkv;       // [R,(H+2G)*hd] after RoPE
@@ -107,7 +115,9 @@ typedef struct {
     float **page_list;         // spans[].pages point into it
     size_t page_floats, max_pages, pages_used;
     // activations
-    LayerActivations *layers;  // [training ? config.layers : 1]
+    // When training one for each trained layer and those above, and one that the others share; otherwise a single one.
+    LayerActivations *layers;
+    size_t saved_from;         // the lowest layer with activations of its own; config.layers: none
     float *x;                  // [R,D] residual stream after the last layer, before the final norm
     float *normed, *hidden;    // [R,D], [R,F]
     float *dx;                 // training: [R,D] gradient of x, then of the embedded input
@@ -129,7 +139,8 @@ void batch_add(Workspace *ws, const uint32_t *ids, size_t n);            // a wh
 void batch_continue(Workspace *ws, const uint32_t *ids, size_t n, size_t past, float *const *pages);
 
 void model_forward(const Model *model, const PackedModel *packed, Workspace *ws); // packed may be NULL
-// Accumulates into gradient[parameter_count]; reads ws->dx, leaves there the gradient of the embedded input (see train.h).
+// Accumulates into gradient[trained_count]; reads ws->dx, leaves there the gradient of the lowest trained layer's input, which is the
+// embedded one when nothing is frozen (see train.h).
 void model_backward(const Model *model, float *gradient, Workspace *ws);
 
 #endif

@@ -79,7 +79,7 @@ int trainer_init(Trainer *trainer, Model *model, const Compute *cx, const TrainO
     *trainer = (Trainer){.model = model, .cx = cx, .options = *options};
     float **states[] = {&trainer->gradient, &trainer->m, &trainer->v};
     for (size_t i = 0; i < 3; i++)
-        if (!(*states[i] = mem_new(err, model->parameter_count, sizeof(float)))) {
+        if (!(*states[i] = mem_new(err, model->trained_count, sizeof(float)))) {
             trainer_free(trainer);
             return err_prefix(err, "optimizer state");
         }
@@ -141,7 +141,8 @@ static int reserve(Trainer *t, const Example *examples, size_t n, Err *err)
     if (rows <= t->step_rows && n <= t->step_rows) return 0;
     t->step_rows = 0;
     if (!size_multiply(room, D, &floats)) return err_failed(err, "out of memory: a step of %zu tokens", room);
-    t->lookup = renew(t->lookup, floats, sizeof *t->lookup, err);
+    t->lookup = renew(t->lookup, t->model->tensors[0].frozen ? 1 : floats, // the embedding comes first in the table
+         sizeof *t->lookup, err);
     t->lookup_ids = renew(t->lookup_ids, room, sizeof *t->lookup_ids, err);
     t->target_row = renew(t->target_row, room, sizeof *t->target_row, err);
     t->target_id = renew(t->target_id, room, sizeof *t->target_id, err);
@@ -278,8 +279,9 @@ int trainer_gradient(Trainer *t, const Example *examples, size_t n, StepStats *s
     if (loss == LOSS_PAIRS) all_targets /= 2;
     if (!all_targets) return err_input(err, "a training step has no token to learn from (%zu examples without a target)", n);
 
+    float *dembedding = model_gradient(t->model, t->gradient, t->model->embedding); // NULL: frozen
     mem_guard_enter();
-    memset(t->gradient, 0, t->model->parameter_count * sizeof(float));
+    memset(t->gradient, 0, t->model->trained_count * sizeof(float));
     t->targets_done = 0;
     t->ppo.clipped = 0;
     for (size_t i = 0; i < n;) {
@@ -288,17 +290,17 @@ int trainer_gradient(Trainer *t, const Example *examples, size_t n, StepStats *s
             model_forward(t->model, NULL, &t->ws);
             micro_batch(t, examples + i, taken, all_targets);
             model_backward(t->model, t->gradient, &t->ws);
-            memcpy(t->lookup + rows * D, t->ws.dx, t->ws.rows * D * sizeof(float));
+            if (dembedding) memcpy(t->lookup + rows * D, t->ws.dx, t->ws.rows * D * sizeof(float));
             memcpy(t->lookup_ids + rows, t->ws.ids, t->ws.rows * sizeof(uint32_t));
             rows += t->ws.rows;
         }
         i += taken;
     }
-    t->cx->k->scatter_rows(t->gradient + t->model->embedding, t->lookup, t->lookup_ids, rows, D);
+    if (dembedding) t->cx->k->scatter_rows(dembedding, t->lookup, t->lookup_ids, rows, D);
     double squares = 0;
     for (size_t i = 0; i < t->model->tensor_count; i++) {
         const Tensor *tensor = t->model->tensors + i;
-        squares += t->cx->k->sum_squares(t->gradient + tensor->offset, tensor->rows * tensor->cols);
+        if (!tensor->frozen) squares += t->cx->k->sum_squares(t->gradient + tensor->place, tensor->rows * tensor->cols);
     }
     mem_guard_leave();
     *stats = (StepStats){.loss = -t->cx->k->sum_array(t->logprob, all_targets) / (double)all_targets, .grad_norm = host_sqrt(squares),
@@ -320,9 +322,10 @@ void trainer_update(Trainer *t, StepStats *stats)
         .gradient_scale = (float)scale};
     for (size_t i = 0; i < t->model->tensor_count; i++) {
         const Tensor *tensor = t->model->tensors + i;
+        if (tensor->frozen) continue;
         step.weight_decay = tensor->decay || o->decay_all ? (float)o->weight_decay : 0;
-        t->cx->k->adamw_update(t->model->parameters + tensor->offset, t->m + tensor->offset, t->v + tensor->offset,
-            t->gradient + tensor->offset, tensor->rows * tensor->cols, &step);
+        t->cx->k->adamw_update(t->model->parameters + tensor->offset, t->m + tensor->place, t->v + tensor->place,
+            t->gradient + tensor->place, tensor->rows * tensor->cols, &step);
     }
 }
 

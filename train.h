@@ -84,7 +84,7 @@ struct Trainer {
     TrainOptions options;
     Workspace ws;
     LossScratch scratch;
-    float *gradient, *m, *v;   // [parameter_count]
+    float *gradient, *m, *v;   // [model->trained_count]
     size_t step;               // steps done
     size_t behind;             // of these, the ones that train_run must still pass over: an earlier process did them
     bool begun;                // the keeper was asked

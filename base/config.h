@@ -47,7 +47,7 @@ typedef struct {
     // training
     double lr, beta1, beta2, eps, weight_decay, clip, warmup, final_lr;
     bool decay_all;
-    const char *schedule, *init;
+    const char *schedule, *init, *train_layers;
     size_t batch, epochs, micro_rows, max_steps;
     // sampling
     size_t samples, max_new, top_k, sample_batch, prompt_tokens;

@@ -68,6 +68,7 @@ const OptionSpec option_table[] = {
     FLAG("decay-all", decay_all, OPTIMISER, "weight decay on norm weights too"),
     NUMBER("clip", clip, OPTIMISER, "1", 0, 1e30, "", "largest norm of the gradient; 0: none"),
     CHOICE("schedule", schedule, OPT_TRAIN, "cosine", "cosine|linear|constant", "of the learning rate after warm-up"),
+    TEXT("train-layers", train_layers, OPT_TRAIN, NULL, "A-B", "train these layers only (counted from 0) and a reward head; the rest takes no memory for training"),
     NUMBER("warmup", warmup, OPT_TRAIN, "0.02", 0, 1, "of all steps", "during which the rate rises linearly"),
     NUMBER("final-lr", final_lr, OPT_TRAIN, "0.1", 0, 1, "of lr", "at the end of cosine and linear"),
     SIZE("batch", batch, OPT_TRAIN, "16", 1, 1048576, "examples", "a step"),

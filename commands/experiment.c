@@ -45,6 +45,7 @@ static int record_model(Experiment *e, const char *name, const char *folder, con
 int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
 {
     *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
+    if (options->train_layers) return err_input(err, "%s: --train-layers is for models that are there already (sft, align, reward train)", command);
     return run_open(&e->run, options->output, command, settings, options, cx, err);
 }
 

@@ -21,7 +21,8 @@ int setup_reference(PolicySetup *s, const Options *o, bool copy, Err *err)
 {
     s->reference = &s->model;
     if (!o->reference && !copy) return 0;
-    if (!o->reference && model_copy(&s->other, &s->model, err)) return -1;
+    bool mapped = s->model.map.data; // then p0 is the file, which the policy's own layers leave as it is
+    if (!o->reference && (mapped ? checkpoint_load(&s->other, s->folder, err) : model_copy(&s->other, &s->model, err))) return -1;
     if (o->reference && checkpoint_load(&s->other, o->reference, err)) return -1;
     s->reference = &s->other;
     if (s->other.config.vocab == s->model.config.vocab) return 0;
@@ -91,7 +92,7 @@ int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)
 {
     PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items,
         .expert_count = o->expert.count};
-    if (train_options(&options.train, o, err)) return -1;
+    if (freeze_layers(&s->model, o, err) || train_options(&options.train, o, err)) return -1;
     return policy_init(&s->policy, &s->model, s->reference, &s->tokenizer, &s->prompts, cx, &options, err);
 }
 

@@ -78,7 +78,7 @@ static int train_model(Pretraining *p, const CommandContext *cx, Err *err)
     TrainOptions how;
     Trainer trainer;
     TrainWatch watch;
-    if (train_options(&how, o, err) || state_open(&p->state, &p->run, "pretrain", o->save_every, err)) return -1;
+    if (freeze_layers(&p->model, o, err) || train_options(&how, o, err) || state_open(&p->state, &p->run, "pretrain", o->save_every, err)) return -1;
     how.keeper = &p->state.keeper;
     if (trainer_init(&trainer, &p->model, &cx->compute, &how, err)) return -1;
     watch_start(&watch, &p->state, o->quiet, err);

@@ -83,7 +83,7 @@ static int load(FineTuning *f, const char *folder, const Options *o, Err *err)
     if (checkpoint_load(&f->model, folder, err)) return -1;
     if (f->model.config.head != HEAD_LM)
         return err_input(err, "%s: a reward model has no next-token head; sft takes a language model", folder);
-    if (checkpoint_load_tokenizer(&f->tokenizer, folder, &f->model.config, err)) return -1;
+    if (freeze_layers(&f->model, o, err) || checkpoint_load_tokenizer(&f->tokenizer, folder, &f->model.config, err)) return -1;
     return read_pairs(&f->pairs, o, &f->tokenizer, &f->model.config, err);
 }
 

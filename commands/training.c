@@ -2,6 +2,7 @@
 /* training.c - options turned into what the modules take. */
 #include "commands/training.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,24 @@ PpoCoefficients ppo_coefficients(const Options *o)
 {
     return (PpoCoefficients){.kl_coef = o->kl_coef, .gamma = o->gamma, .lambda = o->lambda, .ratio_clip = o->ratio_clip,
         .value_clip = o->value_clip, .vf_coef = o->vf_coef};
+}
+
+int freeze_layers(Model *model, const Options *o, Err *err)
+{
+    if (!o->train_layers) return 0;
+    unsigned first = 0, last = 0;
+    int used = 0, layers = (int)model->config.layers;
+    bool range = sscanf(o->train_layers, "%5u-%5u%n", &first, &last, &used) == 2 && !o->train_layers[used];
+    if (!range) {
+        used = 0;
+        if (sscanf(o->train_layers, "%5u%n", &first, &used) != 1 || o->train_layers[used])
+            return err_input(err, "--train-layers \"%s\": expected A-B, for instance %d-%d", o->train_layers, layers / 2, layers - 1);
+        last = first;
+    }
+    if (first > last || last >= model->config.layers)
+        return err_input(err, "--train-layers %s: the model has layers 0 to %d", o->train_layers, layers - 1);
+    model_freeze(model, first, last);
+    return 0;
 }
 
 int parse_ids(TokenList *ids, const char *list, Err *err)

@@ -90,8 +90,8 @@ static int state_write(RunState *s, const Trainer *trainer, Err *err)
     safetensors_close(&s->file); // where a mapped file cannot be replaced
     s->found = false;
     if (model && !s->finished) add_array(&arrays, "parameters", model->parameters, model->parameter_count);
-    if (adam) add_array(&arrays, "m", adam->m, model->parameter_count);
-    if (adam) add_array(&arrays, "v", adam->v, model->parameter_count);
+    if (adam) add_array(&arrays, "m", adam->m, model->trained_count);
+    if (adam) add_array(&arrays, "v", adam->v, model->trained_count);
     if (s->scores && !s->finished) add_array(&arrays, "scores", s->scores, s->score_count);
     json_t *record = record_of(s, trainer, err);
     int status = record ? json_write(&text, record, err) : -1;
@@ -158,7 +158,7 @@ int state_restore(RunState *s, Err *err)
     Trainer *t = s->trainer;
     if (!s->found) return 0;
     if (get_values(json_object_get(s->record, "values"), s->kept, s->kept_count, s->path, err)) return -1;
-    if (t && (read_array(s, "m", t->m, t->model->parameter_count, err) || read_array(s, "v", t->v, t->model->parameter_count, err))) return -1;
+    if (t && (read_array(s, "m", t->m, t->model->trained_count, err) || read_array(s, "v", t->v, t->model->trained_count, err))) return -1;
     return s->model ? read_array(s, "parameters", s->model->parameters, s->model->parameter_count, err) : 0;
 }
 
@@ -170,7 +170,7 @@ static int restore_trainer(void *self, Trainer *t, Err *err)
 {
     RunState *s = self;
     KeptValue sums[SUMS];
-    size_t step = 0, n = t->model->parameter_count;
+    size_t step = 0, n = t->model->trained_count;
     s->model = t->model;
     if (!s->found) return 0;
     const json_t *training = json_object_get(s->record, "training");

@@ -414,6 +414,34 @@ static void stories_begin_as_llama2c_tells_them(void **state)
     free(bin), free(vocabulary), free(out);
 }
 
+// ---- training some layers of it ---------------------------------------------------------------------------------------------------
+
+static void train_layers_leaves_the_others_as_they_are(void **state)
+{
+    (void)state;
+    Text output = {0};
+    Err err = {0};
+    Model tuned;
+    static const char lines[] = "{\"prompt\": \"This film\", \"response\": \" is wonderful\"}\n{\"prompt\": \"I\", \"response\": \" liked it\"}\n";
+    char *lm = in_folder("sft-lm"), *data = in_folder("sft.jsonl"), *out = in_folder("sft-out");
+    write_file(data, lines, strlen(lines));
+    assert_ok(checkpoint_save(lm, &model, &tokenizer, &err), &err);
+    if (run_raft(&output, "sft '%s' --data '%s' --train-layers 1 --quiet -o '%s'", lm, data, out)) fail_msg("%s", output.data);
+    assert_ok(checkpoint_load(&tuned, out, &err), &err);
+    for (size_t i = 0; i < model.tensor_count; i++) {
+        const Tensor *t = &model.tensors[i];
+        bool same = !memcmp(tuned.parameters + t->offset, model.parameters + t->offset, t->rows * t->cols * sizeof(float));
+        if (same == !strncmp(t->name, "model.layers.1.", 15)) fail_msg("%s: %s", t->name, same ? "did not learn" : "changed");
+    }
+    static const char *const bad[] = {"2", "1-0", "0-2", "0-", "x", "0-1x", "-1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (run_raft(&output, "sft '%s' --data '%s' --train-layers=%s --quiet --force -o '%s'", lm, data, bad[i], out) != 2 ||
+            !strstr(output.data, "--train-layers")) fail_msg("%s: %s", bad[i], output.data);
+    model_free(&tuned);
+    text_free(&output);
+    free(lm), free(data), free(out);
+}
+
 // ---- export ----------------------------------------------------------------------------------------------------------------------
 
 static void export_refuses_what_others_would_read_differently(void **state)
@@ -482,6 +510,7 @@ int main(void)
         cmocka_unit_test(reads_llama2c_to_the_bit),
         cmocka_unit_test(refuses_damaged_llama2c_files),
         cmocka_unit_test(stories_begin_as_llama2c_tells_them),
+        cmocka_unit_test(train_layers_leaves_the_others_as_they_are),
         cmocka_unit_test(export_refuses_what_others_would_read_differently),
         cmocka_unit_test(finds_the_chat_template_in_either_place),
     };

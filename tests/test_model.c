@@ -317,6 +317,54 @@ static void score_gradients_are_slopes(void **state)
     check_differences(LOSS_PAIRS, POOL_MEAN, true);
 }
 
+// Layers are frozen below, above, and on both sides of nothing; what is trained keeps its gradient to the bit.
+static void freezing_changes_no_gradient_of_what_is_trained(void **state)
+{
+    (void)state;
+    const LossKind kinds[] = {LOSS_LM, LOSS_PAIRS};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t layer = 0; layer < 2; layer++) {
+            Model whole, part;
+            Trainer all, some;
+            Err err = {0};
+            Example examples[SEQUENCES];
+            TrainOptions how = train_defaults();
+            how.loss = kinds[k];
+            odd_model(&whole, true, k ? HEAD_SCORE : HEAD_LM, POOL_MEAN);
+            odd_model(&part, true, k ? HEAD_SCORE : HEAD_LM, POOL_MEAN);
+            model_freeze(&part, layer, layer);
+            make_sequences(examples);
+            assert_ok(trainer_init(&all, &whole, &cx, &how, &err) || trainer_init(&some, &part, &cx, &how, &err), &err);
+            gradient_of(&all, examples);
+            StepStats stats = gradient_of(&some, examples);
+            assert_int_equal(some.ws.saved_from, layer);
+            size_t trained = 0;
+            double squares = 0;
+            for (size_t i = 0; i < part.tensor_count; i++) {
+                const Tensor *t = &part.tensors[i];
+                size_t n = t->rows * t->cols;
+                char prefix[32];
+                snprintf(prefix, sizeof prefix, "model.layers.%zu.", layer);
+                assert_int_equal(!t->frozen, !strncmp(t->name, prefix, strlen(prefix)) || !strcmp(t->name, "score.weight"));
+                if (t->frozen) continue;
+                assert_ptr_equal(model_gradient(&part, some.gradient, t->offset), some.gradient + trained);
+                assert_same_bits(some.gradient + trained, all.gradient + t->offset, n, t->name);
+                for (size_t j = 0; j < n; j++) squares += (double)some.gradient[trained + j] * some.gradient[trained + j];
+                trained += n;
+            }
+            assert_int_equal(trained, part.trained_count);
+            assert_true(fabs(stats.grad_norm - sqrt(squares)) <= 1e-5 * stats.grad_norm);
+            trainer_update(&some, &stats);
+            for (size_t i = 0; i < part.tensor_count; i++) {
+                const Tensor *t = &part.tensors[i];
+                bool same = !memcmp(part.parameters + t->offset, whole.parameters + t->offset, t->rows * t->cols * sizeof(float));
+                if (same != t->frozen) fail_msg("%s %s", t->name, same ? "did not learn" : "is frozen and changed");
+            }
+            trainer_free(&all), trainer_free(&some);
+            model_free(&whole), model_free(&part);
+        }
+}
+
 static void gradients_have_the_same_bits_for_any_micro_batch_and_thread_count(void **state)
 {
     (void)state;
@@ -482,6 +530,7 @@ int main(void)
         cmocka_unit_test(logistic_loss_is_that_of_pytorch),
         cmocka_unit_test(lm_gradients_are_slopes),
         cmocka_unit_test(score_gradients_are_slopes),
+        cmocka_unit_test(freezing_changes_no_gradient_of_what_is_trained),
         cmocka_unit_test(gradients_have_the_same_bits_for_any_micro_batch_and_thread_count),
         cmocka_unit_test(log_probabilities_do_not_depend_on_the_batch),
         cmocka_unit_test(packed_weights_give_the_same_bits),
