@@ -24,16 +24,19 @@ static int save_folder(const Export *out, const char *path, GgufType type, Err *
 {
     const ModelConfig *c = &out->model.config;
     if (c->head == HEAD_SCORE && c->pooling == POOL_MEAN)
-        return err_input(err, "%s: this head reads the mean over all tokens, and transformers' LlamaForSequenceClassification the last one: "
+        return err_input(err,
+            "%s: this head reads the mean over all tokens, and transformers' LlamaForSequenceClassification the last one: "
                               "its scores would differ (train it with --pooling last)", out->folder);
-    if (os_make_folders(path, err) || hub_save(path, c, &out->tokenizer, out->has_template ? out->chat_template.data : NULL, err)) return -1;
+    if (os_make_folders(path, err) || hub_save(path, c, &out->tokenizer, out->has_template ? out->chat_template.data : NULL, err))
+        return -1;
     return (type == GGUF_BF16 ? checkpoint_save_bf16 : checkpoint_save)(path, &out->model, &out->tokenizer, err);
 }
 
 static int save_gguf(const Export *out, const char *path, GgufType type, Err *err)
 {
     char *tokenizer = os_join(err, out->folder, "tokenizer.json");
-    int status = tokenizer ? gguf_save_model(path, &out->model, tokenizer, &out->tokenizer, out->has_template ? out->chat_template.data : NULL, type, err) : -1;
+    int status = tokenizer ? gguf_save_model(path, &out->model, tokenizer, &out->tokenizer,
+        out->has_template ? out->chat_template.data : NULL, type, err) : -1;
     mem_free(tokenizer);
     return status;
 }
@@ -42,7 +45,8 @@ static int refuse_to_replace(const char *path, bool force, Err *err)
 {
     char *config = os_join(err, path, "config.json");
     int status = !config ? -1 : 0;
-    if (!status && !force && (os_is_file(path) || os_is_file(config))) status = err_input(err, "%s: exists already (--force replaces it)", path);
+    if (!status && !force && (os_is_file(path) || os_is_file(config))) status = err_input(err,
+        "%s: exists already (--force replaces it)", path);
     mem_free(config);
     return status;
 }
@@ -73,7 +77,8 @@ static int run(CommandContext *cx, Err *err)
     if (kind == count)
         return err_input(err, "export: --format %s has no --dtype %s (hf: f32, bf16; gguf: f32, f16, q8_0)", o->format, o->dtype);
     Export out = {.folder = cx->words[0]};
-    int status = refuse_to_replace(o->output, o->force, err) || load(&out, err) || kinds[kind].save(&out, o->output, kinds[kind].type, err) ||
+    int status = refuse_to_replace(o->output, o->force, err) || load(&out, err) || kinds[kind].save(&out, o->output, kinds[kind].type,
+        err) ||
         report(o, err);
     model_free(&out.model);
     tokenizer_free(&out.tokenizer);

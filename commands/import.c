@@ -46,7 +46,8 @@ static int import_gguf(Import *in, const char *path, Err *err)
     if (!status) progress_finish(&in->bar, "");
     in->has_template = gguf_has(&gguf, "tokenizer.chat_template");
     if (!status && in->has_template)
-        status = gguf_get_text(&gguf, "tokenizer.chat_template", &template, err) || text_add(&in->chat_template, err, template.bytes, template.length);
+        status = gguf_get_text(&gguf, "tokenizer.chat_template", &template, err) || text_add(&in->chat_template, err, template.bytes,
+            template.length);
     if (!status && in->has_template && strlen(in->chat_template.data) != in->chat_template.length)
         status = err_input(err, "%s: key \"tokenizer.chat_template\": holds a NUL", path);
     gguf_close(&gguf);
@@ -98,7 +99,8 @@ static int read_source(Import *in, const char *path, const char *tokenizer, Err 
 static int refuse_to_replace(const char *folder, bool force, Err *err)
 {
     char *config = os_join(err, folder, "config.json");
-    int status = !config ? -1 : os_is_file(config) && !force ? err_input(err, "%s: holds a checkpoint already (--force replaces it)", folder) : 0;
+    int status = !config ? -1 : os_is_file(config) && !force ? err_input(err, "%s: holds a checkpoint already (--force replaces it)",
+        folder) : 0;
     mem_free(config);
     return status;
 }
@@ -108,9 +110,11 @@ static int report(const Import *in, const Options *o, Err *err)
     const ModelConfig *c = &in->model.config;
     if (o->json)
         return print_json(json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:b}", "output", o->output, "format", in->kind, "parameters",
-            (json_int_t)in->model.parameter_count, "layers", (json_int_t)c->layers, "dim", (json_int_t)c->dim, "vocab", (json_int_t)c->vocab,
+            (json_int_t)in->model.parameter_count, "layers", (json_int_t)c->layers, "dim", (json_int_t)c->dim, "vocab",
+                (json_int_t)c->vocab,
             "chat_template", in->has_template), err);
-    printf("%s: from %s, %.1f million parameters (%zu layers, dim %zu, %zu heads over %zu, vocabulary %zu, context %zu)%s\n", o->output, in->kind,
+    printf("%s: from %s, %.1f million parameters (%zu layers, dim %zu, %zu heads over %zu, vocabulary %zu, context %zu)%s\n", o->output,
+        in->kind,
         (double)in->model.parameter_count / 1e6, c->layers, c->dim, c->heads, c->kv_heads, c->vocab, c->context,
         in->has_template ? ", with a chat template" : "");
     return 0;
@@ -122,7 +126,8 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count != 1) return err_input(err, "import: expected one file or folder, found %zu", cx->word_count);
     if (!o->output) return err_input(err, "import: -o DIR is missing");
     Import in = {.quiet = o->quiet};
-    int status = refuse_to_replace(o->output, o->force, err) || read_source(&in, cx->words[0], o->tokenizer, err) || os_make_folders(o->output, err) ||
+    int status = refuse_to_replace(o->output, o->force, err) || read_source(&in, cx->words[0], o->tokenizer, err) ||
+        os_make_folders(o->output, err) ||
         hub_save(o->output, &in.model.config, &in.tokenizer, in.has_template ? in.chat_template.data : NULL, err) ||
         checkpoint_save(o->output, &in.model, &in.tokenizer, err) || report(&in, o, err);
     import_free(&in);

@@ -15,7 +15,8 @@
 enum { NEWEST = 3, OLDEST = 2, LONGEST_NAME = 255, LONGEST_KEY = 65535, MOST_DIMS = 4, MOST_ALIGNMENT = 65536 };
 
 // The types of metadata values, by their number in the file; size 0: strings and arrays, which tell their own length.
-enum { VALUE_U8, VALUE_I8, VALUE_U16, VALUE_I16, VALUE_U32, VALUE_I32, VALUE_F32, VALUE_BOOL, VALUE_TEXT, VALUE_ARRAY, VALUE_U64, VALUE_I64, VALUE_F64 };
+enum { VALUE_U8, VALUE_I8, VALUE_U16, VALUE_I16, VALUE_U32, VALUE_I32, VALUE_F32, VALUE_BOOL, VALUE_TEXT, VALUE_ARRAY, VALUE_U64,
+    VALUE_I64, VALUE_F64 };
 static const struct { const char *name; size_t size; bool is_signed; } value_types[] = {
     {"uint8", 1, false}, {"int8", 1, true}, {"uint16", 2, false}, {"int16", 2, true}, {"uint32", 4, false}, {"int32", 4, true},
     {"float32", 4, true}, {"bool", 1, false}, {"string", 0, false}, {"array", 0, false}, {"uint64", 8, false}, {"int64", 8, true},
@@ -79,7 +80,8 @@ static int take_name(Cursor *c, TextView *name, size_t longest, const char *what
     size_t at = offset_of(c);
     *name = take_text(c, what);
     if (c->failed) return -1;
-    if (name->length && name->length <= longest && utf8_is_valid(name->bytes, name->length) && !memchr(name->bytes, 0, name->length)) return 0;
+    if (name->length && name->length <= longest && utf8_is_valid(name->bytes, name->length) && !memchr(name->bytes, 0, name->length))
+        return 0;
     return fail(c), err_input(c->err, "%s: byte %zu: %s must be 1 to %zu bytes of UTF-8", c->gguf->path, at, what, longest);
 }
 
@@ -139,7 +141,8 @@ static int read_values(Gguf *g, Cursor *c, uint64_t count)
     if (g->value_count) qsort(g->values, g->value_count, sizeof *g->values, by_key);
     for (size_t i = 1; i < g->value_count; i++)
         if (!by_key(&g->values[i - 1], &g->values[i]))
-            return err_input(c->err, "%s: key \"%.*s\" is there twice", g->path, (int)(g->values[i].key.length < 200 ? g->values[i].key.length : 200), g->values[i].key.bytes);
+            return err_input(c->err, "%s: key \"%.*s\" is there twice", g->path,
+                (int)(g->values[i].key.length < 200 ? g->values[i].key.length : 200), g->values[i].key.bytes);
     return 0;
 }
 
@@ -164,7 +167,8 @@ static const GgufValue *need_value(const Gguf *g, const char *key, bool array, K
     if (!v) return err_input(err, "%s: key \"%s\" is missing from the metadata", g->path, key), NULL;
     bool is_array = v->type == VALUE_ARRAY;
     if (is_array == array && fits(v->element)) return v;
-    err_input(err, "%s: key \"%s\": expected %s, found %s%s", g->path, key, expected, is_array ? "an array of " : "", value_types[v->element].name);
+    err_input(err, "%s: key \"%s\": expected %s, found %s%s", g->path, key, expected, is_array ? "an array of " : "",
+        value_types[v->element].name);
     return NULL;
 }
 
@@ -310,7 +314,8 @@ static int take_tensor(Cursor *c, GgufTensor *t, uint64_t *offset)
     if (t->shape[0] % block->values)
         return fail(c), err_input(c->err, "%s: tensor \"%.*s\": rows of %zu values are no whole blocks of %s (%zu values)", c->gguf->path,
             (int)t->name.length, t->name.bytes, t->shape[0], block->name, block->values);
-    if (!size_multiply(t->count / block->values, block->bytes, &t->bytes)) return fail(c), wrong_tensor(c->gguf, t, c->err, "its size overflows");
+    if (!size_multiply(t->count / block->values, block->bytes, &t->bytes))
+        return fail(c), wrong_tensor(c->gguf, t, c->err, "its size overflows");
     return 0;
 }
 
@@ -382,7 +387,8 @@ static int read_tensors(Gguf *g, Cursor *c, uint64_t count)
 static int read_header(Gguf *g, Err *err)
 {
     Cursor c = {.gguf = g, .at = g->map.data, .end = g->map.data + g->map.size, .err = err};
-    if (g->map.size < 4 || memcmp(g->map.data, "GGUF", 4)) return err_input(err, "%s: not a GGUF file (it does not begin with \"GGUF\")", g->path);
+    if (g->map.size < 4 || memcmp(g->map.data, "GGUF", 4))
+        return err_input(err, "%s: not a GGUF file (it does not begin with \"GGUF\")", g->path);
     c.at += 4;
     uint32_t version = (uint32_t)take(&c, 4, "the version");
     if (c.failed) return -1;
@@ -436,7 +442,8 @@ int gguf_read_f32(const Gguf *g, const GgufTensor *t, float *out, size_t n, Err 
 {
     const GgufBlock *block = gguf_block((uint32_t)t->type);
     if (t->count != n)
-        return err_input(err, "%s: tensor \"%.*s\": expected %zu values, found %zu", g->path, (int)t->name.length, t->name.bytes, n, t->count);
+        return err_input(err, "%s: tensor \"%.*s\": expected %zu values, found %zu", g->path, (int)t->name.length, t->name.bytes, n,
+            t->count);
     for (size_t i = 0; i < n / block->values; i++) block->decode(out + i * block->values, t->data + i * block->bytes);
     return 0;
 }

@@ -67,7 +67,8 @@ static int check_architecture(const Gguf *g, Err *err)
     TextView name;
     if (gguf_get_text(g, "general.architecture", &name, err)) return -1;
     if (!text_is(name, "llama"))
-        return err_input(err, "%s: architecture \"%.*s\" is not supported (expected \"llama\")", g->path, (int)(name.length < 60 ? name.length : 60), name.bytes);
+        return err_input(err, "%s: architecture \"%.*s\" is not supported (expected \"llama\")", g->path,
+            (int)(name.length < 60 ? name.length : 60), name.bytes);
     size_t experts;
     if (gguf_get_size_or(g, "llama.expert_count", 0, &experts, err)) return -1;
     return experts ? err_input(err, "%s: llama.expert_count is %zu: mixtures of experts are not supported", g->path, experts) : 0;
@@ -82,9 +83,11 @@ static int read_rope(ModelConfig *c, const Gguf *g, Err *err)
         gguf_get_text_or(g, "llama.rope.scaling.type", "none", &kind, err))
         return -1;
     if (rotated != c->head_dim)
-        return err_input(err, "%s: llama.rope.dimension_count is %zu, but heads have %zu: partly rotated heads are not supported", g->path, rotated, c->head_dim);
+        return err_input(err, "%s: llama.rope.dimension_count is %zu, but heads have %zu: partly rotated heads are not supported",
+            g->path, rotated, c->head_dim);
     if (gguf_find_tensor(g, "rope_freqs.weight"))
-        return err_input(err, "%s: tensor \"rope_freqs.weight\": RoPE factors of single frequencies (\"llama3\" scaling) are not read from GGUF; "
+        return err_input(err,
+            "%s: tensor \"rope_freqs.weight\": RoPE factors of single frequencies (\"llama3\" scaling) are not read from GGUF; "
                               "import the Hugging Face directory of this model", g->path);
     c->rope_theta = shortest(c->rope_theta);
     c->rope_factor = c->rope_low = c->rope_high = 1;
@@ -93,7 +96,8 @@ static int read_rope(ModelConfig *c, const Gguf *g, Err *err)
     if (text_is(kind, "none") && gguf_has(g, "llama.rope.scale_linear")) factor = "llama.rope.scale_linear"; // of older files
     else if (text_is(kind, "none")) return 0;
     else if (!text_is(kind, "linear"))
-        return err_input(err, "%s: llama.rope.scaling.type \"%.*s\" is not supported (none, linear)", g->path, (int)(kind.length < 60 ? kind.length : 60), kind.bytes);
+        return err_input(err, "%s: llama.rope.scaling.type \"%.*s\" is not supported (none, linear)", g->path,
+            (int)(kind.length < 60 ? kind.length : 60), kind.bytes);
     if (gguf_get_number(g, factor, &c->rope_factor, err)) return -1;
     c->rope_factor = shortest(c->rope_factor);
     c->rope_type = c->rope_factor == 1 ? ROPE_DEFAULT : ROPE_LINEAR;
@@ -166,7 +170,8 @@ static int check_all_read(const Model *model, const Gguf *g, Err *err)
             known = text_is(g->tensors[i].name, name);
         }
         if (!known)
-            return err_input(err, "%s: tensor \"%.*s\" has no place in this architecture", g->path, (int)g->tensors[i].name.length, g->tensors[i].name.bytes);
+            return err_input(err, "%s: tensor \"%.*s\" has no place in this architecture", g->path, (int)g->tensors[i].name.length,
+                g->tensors[i].name.bytes);
     }
     return 0;
 }
@@ -177,7 +182,8 @@ static int check_size(const ModelConfig *c, const Gguf *g, Err *err)
     double wanted = (double)c->vocab * (double)c->dim + (double)c->layers * (double)c->dim *
         (2.0 * (double)(c->heads + c->kv_heads) * (double)c->head_dim + 3.0 * (double)c->ff), found = 0;
     for (size_t i = 0; i < g->tensor_count; i++) found += (double)g->tensors[i].count;
-    return found >= wanted ? 0 : err_input(err, "%s: holds %.0f numbers, but its metadata describe a model of at least %.0f", g->path, found, wanted);
+    return found >= wanted ? 0 : err_input(err, "%s: holds %.0f numbers, but its metadata describe a model of at least %.0f", g->path,
+        found, wanted);
 }
 
 int gguf_load_model(Model *model, const Gguf *g, GgufProgress progress, void *self, Err *err)
@@ -271,7 +277,8 @@ int gguf_load_tokenizer(Tokenizer *tk, const Gguf *g, Err *err)
     }
     if (!status && gguf_has(g, "tokenizer.ggml.merges"))
         status = gguf_get_texts(g, "tokenizer.ggml.merges", &v.merges, &found.merge_count, err);
-    found.model = v.model, found.pre = v.pre, found.tokens = v.tokens, found.types = v.types, found.scores = v.scores, found.merges = v.merges;
+    found.model = v.model, found.pre = v.pre, found.tokens = v.tokens, found.types = v.types, found.scores = v.scores,
+        found.merges = v.merges;
     if (!status) status = tokenizer_from_gguf(tk, &found, g->path, err);
     vocabulary_free(&v);
     return status ? -1 : 0;

@@ -106,9 +106,11 @@ static int put_vocabulary(GgufWriter *w, const Model *model, const char *path, c
     if (v.tokens) v.types = mem_new(err, v.vocab, sizeof *v.types);
     int status = !v.types || add_tokens(&v, document, err) || name_the_rest(&v, err) || add_merges(&v, document, err) ||
         gguf_put_text(w, "tokenizer.ggml.model", "gpt2", 4, err) || gguf_put_text(w, "tokenizer.ggml.pre", pre, strlen(pre), err) ||
-        gguf_put_texts(w, "tokenizer.ggml.tokens", v.tokens, v.vocab, err) || gguf_put_i32s(w, "tokenizer.ggml.token_type", v.types, v.vocab, err) ||
+        gguf_put_texts(w, "tokenizer.ggml.tokens", v.tokens, v.vocab, err) || gguf_put_i32s(w, "tokenizer.ggml.token_type", v.types,
+            v.vocab, err) ||
         gguf_put_texts(w, "tokenizer.ggml.merges", v.merges, v.merge_count, err) ||
-        gguf_put_bool(w, "tokenizer.ggml.add_bos_token", tk->first >= 0, err) || gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", false, err);
+        gguf_put_bool(w, "tokenizer.ggml.add_bos_token", tk->first >= 0, err) || gguf_put_bool(w, "tokenizer.ggml.add_space_prefix",
+            false, err);
     vocabulary_free(&v);
     json_decref(document);
     return status ? -1 : 0;
@@ -122,9 +124,11 @@ static int put_rope(GgufWriter *w, const ModelConfig *c, Err *err)
 {
     if (c->rope_type == ROPE_LLAMA3)
         return err_input(err, "RoPE scaling \"llama3\" is not written to GGUF; export a Hugging Face directory");
-    if (gguf_put_f32(w, "llama.rope.freq_base", c->rope_theta, err) || gguf_put_u32(w, "llama.rope.dimension_count", c->head_dim, err)) return -1;
+    if (gguf_put_f32(w, "llama.rope.freq_base", c->rope_theta, err) || gguf_put_u32(w, "llama.rope.dimension_count", c->head_dim, err))
+        return -1;
     if (c->rope_type == ROPE_DEFAULT) return 0;
-    return gguf_put_text(w, "llama.rope.scaling.type", "linear", 6, err) || gguf_put_f32(w, "llama.rope.scaling.factor", c->rope_factor, err) ? -1 : 0;
+    return gguf_put_text(w, "llama.rope.scaling.type", "linear", 6, err) || gguf_put_f32(w, "llama.rope.scaling.factor", c->rope_factor,
+        err) ? -1 : 0;
 }
 
 static int put_metadata(GgufWriter *w, const ModelConfig *c, GgufType type, Err *err)
@@ -163,7 +167,8 @@ int gguf_save_model(const char *path, const Model *model, const char *tokenizer_
     GgufType type, Err *err)
 {
     GgufWriter w = {0};
-    if (model->config.head != HEAD_LM) return err_input(err, "%s: a reward model has no place in a GGUF file; export a Hugging Face directory", path);
+    if (model->config.head != HEAD_LM)
+        return err_input(err, "%s: a reward model has no place in a GGUF file; export a Hugging Face directory", path);
     GgufOutput *outputs = mem_new(err, model->tensor_count, sizeof *outputs);
     char *names = outputs ? mem_new(err, model->tensor_count, NAME_SIZE) : NULL;
     int status = !names || list_outputs(outputs, names, model, type, err) || put_metadata(&w, &model->config, type, err) ||

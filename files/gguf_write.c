@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { ALIGNMENT = 32, VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_TEXT = 8, VALUE_ARRAY = 9, Q8_VALUES = 32, Q8_BYTES = 34 };
+enum { ALIGNMENT = 32, VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_TEXT = 8, VALUE_ARRAY = 9, Q8_VALUES = 32,
+    Q8_BYTES = 34 };
 
 // ---- metadata ---------------------------------------------------------------------------------------------------------------
 
@@ -138,7 +139,8 @@ static int encode_row(uint8_t *out, const float *x, size_t n, GgufType type)
     return 0;
 }
 
-static size_t row_bytes(GgufType type, size_t cols) { return type == GGUF_F32 ? cols * 4 : type == GGUF_F16 ? cols * 2 : cols / Q8_VALUES * Q8_BYTES; }
+static size_t row_bytes(GgufType type,
+    size_t cols) { return type == GGUF_F32 ? cols * 4 : type == GGUF_F16 ? cols * 2 : cols / Q8_VALUES * Q8_BYTES; }
 
 static size_t tensor_rows(const GgufOutput *t) { return t->rows ? t->rows : 1; }
 
@@ -191,7 +193,8 @@ int gguf_write(const GgufWriter *w, const char *path, const GgufOutput *outputs,
     int status = text_add(&head, err, "GGUF", 4) || put(&head, 3, 4, err) || put(&head, count, 8, err) || put(&head, w->keys, 8, err) ||
         text_add(&head, err, w->metadata.data, w->metadata.length) || put_list(&head, outputs, count, &widest, err);
     uint8_t *row = status ? NULL : mem_new(err, widest, 1);
-    status = !row || os_writer_open(&out, path, err) || os_writer_write(&out, head.data, head.length, err) || write_padding(&out, head.length, err);
+    status = !row || os_writer_open(&out, path, err) || os_writer_write(&out, head.data, head.length, err) || write_padding(&out,
+        head.length, err);
     for (size_t i = 0; i < count && !status; i++) status = write_tensor(&out, &outputs[i], row, err);
     status = status || os_writer_commit(&out, err);
     os_writer_discard(&out);

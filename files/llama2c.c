@@ -29,7 +29,8 @@ static int read_config(ModelConfig *c, const OsMap *map, const char *path, Err *
         .rms_eps = 1e-5, .rope_theta = 10000, .rope_factor = 1, .rope_low = 1, .rope_high = 1, .tied = vocab > 0, .head = HEAD_LM,
         .bos = 1, .eos = 2, .pad = -1};
     c->rope_original_context = c->context;
-    if (!c->heads || c->dim % c->heads) return err_input(err, "%s: not a llama2.c model: dim %zu is no multiple of %zu heads", path, c->dim, c->heads);
+    if (!c->heads || c->dim % c->heads)
+        return err_input(err, "%s: not a llama2.c model: dim %zu is no multiple of %zu heads", path, c->dim, c->heads);
     c->head_dim = c->dim / c->heads;
     return model_check_config(c, path, err);
 }
@@ -41,7 +42,8 @@ static int check_size(const ModelConfig *c, const OsMap *map, const char *path, 
     double floats = (double)c->vocab * dim * (c->tied ? 1 : 2) + (double)c->layers * (2 * dim + 2 * dim * (q + kv) + 3 * dim * (double)c->ff) +
         dim + (double)c->context * (double)c->head_dim; // the RoPE tables at the end are computed, not read
     if ((double)map->size == HEADER + 4 * floats) return 0;
-    return err_input(err, "%s: not a llama2.c model, or cut off: its header asks for %.0f bytes, the file has %zu", path, HEADER + 4 * floats,
+    return err_input(err, "%s: not a llama2.c model, or cut off: its header asks for %.0f bytes, the file has %zu", path,
+        HEADER + 4 * floats,
         map->size);
 }
 
@@ -65,7 +67,8 @@ static int read_layers(Reader *r, const char *kind, size_t heads)
         char name[96];
         snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, kind);
         if (read_floats(r, name)) return -1;
-        if (heads) rope_rows_from_neighbours(r->model->parameters + model_find(r->model, name)->offset, heads, c->head_dim, c->dim, r->scratch);
+        if (heads) rope_rows_from_neighbours(r->model->parameters + model_find(r->model, name)->offset, heads, c->head_dim, c->dim,
+            r->scratch);
     }
     return 0;
 }

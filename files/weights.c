@@ -50,7 +50,8 @@ static int check_places(const Weights *w, const char **names, const json_t *map,
         for (size_t k = 0; k < w->files[i].count; k++) {
             const char *tensor = w->files[i].tensors[k].name, *place = json_string_value(json_object_get(map, tensor));
             if (!place || strcmp(place, names[i]))
-                return err_input(err, "%s: tensor \"%.200s\" lies in %s, but the index says %s", index, tensor, names[i], place ? place : "nothing of it");
+                return err_input(err, "%s: tensor \"%.200s\" lies in %s, but the index says %s", index, tensor, names[i],
+                    place ? place : "nothing of it");
         }
     }
     if (tensors == json_object_size(map)) return 0;

@@ -82,7 +82,8 @@ static void assert_fails(const char *settings, const char *arguments, int status
 {
     Text out = {0}, log = {0};
     int got = run(&out, &log, settings, arguments);
-    if (got != status || !strstr(log.data, fragment)) fail_msg("exit %d (expected %d), \"%s\" wanted in: %s", got, status, fragment, log.data);
+    if (got != status || !strstr(log.data, fragment)) fail_msg("exit %d (expected %d), \"%s\" wanted in: %s", got, status, fragment,
+        log.data);
     assert_string_equal(out.data, "");
     text_free(&out), text_free(&log);
 }

@@ -25,7 +25,8 @@ static int begin(void **state)
 {
     (void)state;
     Err err = {0};
-    ModelConfig config = {.vocab = 2050, .dim = 64, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 16, .ff = 96, .context = 64, .rms_eps = 1e-5,
+    ModelConfig config = {.vocab = 2050, .dim = 64, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 16, .ff = 96, .context = 64,
+        .rms_eps = 1e-5,
         .rope_theta = 50000, .rope_factor = 1, .rope_low = 1, .rope_high = 1, .rope_original_context = 64, .tied = true, .head = HEAD_LM,
         .bos = -1, .eos = 0, .pad = -1};
     folder = temporary_folder();
@@ -129,9 +130,11 @@ static void write_shards(const char *path, const char *index)
     assert_ok(checkpoint_save(path, &model, NULL, &err), &err);
     for (size_t i = 0; i < model.tensor_count; i++) {
         const Tensor *t = &model.tensors[i];
-        outputs[i] = (StOutput){.name = t->name, .type = ST_F32, .dims = t->dims, .shape = {t->dims == 1 ? t->cols : t->rows, t->cols}, .data = model.parameters + t->offset};
+        outputs[i] = (StOutput){.name = t->name, .type = ST_F32, .dims = t->dims, .shape = {t->dims == 1 ? t->cols : t->rows, t->cols},
+            .data = model.parameters + t->offset};
     }
-    assert_ok(safetensors_write(parts[0], outputs, half, &err) || safetensors_write(parts[1], outputs + half, model.tensor_count - half, &err), &err);
+    assert_ok(safetensors_write(parts[0], outputs, half, &err) || safetensors_write(parts[1], outputs + half, model.tensor_count - half,
+        &err), &err);
     Text text = {0};
     text_puts(&text, NULL, "{\"weight_map\": {");
     for (size_t i = 0; i < model.tensor_count; i++)
@@ -176,7 +179,8 @@ static void bf16_rounds_to_nearest_even(void **state)
     Model again;
     char *path = in_folder("bf16");
     float *p = model.parameters, kept[4] = {p[0], p[1], p[2], p[3]};
-    const float values[4] = {1.0f + 0x1p-8f, 1.0f + 0x3p-8f, 1.0f + 0x1p-8f + 0x1p-20f, -0x1p-130f}, want[4] = {1.0f, 1.0f + 0x1p-6f, 1.0f + 0x1p-7f, -0x1p-130f};
+    const float values[4] = {1.0f + 0x1p-8f, 1.0f + 0x3p-8f, 1.0f + 0x1p-8f + 0x1p-20f, -0x1p-130f}, want[4] = {1.0f, 1.0f + 0x1p-6f,
+        1.0f + 0x1p-7f, -0x1p-130f};
     memcpy(p, values, sizeof values);
     assert_ok(checkpoint_save_bf16(path, &model, NULL, &err) || checkpoint_load(&again, path, &err), &err);
     assert_same_bits(again.parameters, want, 4, "rounded");
@@ -211,7 +215,8 @@ static void gguf_gives_back_the_same_bits(void **state)
     assert_ok(checkpoint_load_tokenizer(&tk, again, &model.config, &err), &err);
     TokenList ids[2] = {{0}, {0}};
     static const char text[] = "A film of 1999, and <|endoftext|> it isn't bad!\n\n caf\xC3\xA9";
-    assert_ok(tokenizer_encode(&tokenizer, &ids[0], text, strlen(text), &err) || tokenizer_encode(&tk, &ids[1], text, strlen(text), &err), &err);
+    assert_ok(tokenizer_encode(&tokenizer, &ids[0], text, strlen(text), &err) || tokenizer_encode(&tk, &ids[1], text, strlen(text),
+        &err), &err);
     assert_int_equal(ids[0].length, ids[1].length);
     assert_memory_equal(ids[0].ids, ids[1].ids, ids[0].length * sizeof(uint32_t));
     tokens_free(&ids[0]), tokens_free(&ids[1]);
@@ -225,7 +230,8 @@ static void gguf_gives_back_the_same_bits(void **state)
 static void gguf_halves_and_bytes_are_close(void **state)
 {
     (void)state;
-    static const struct { const char *dtype; GgufType type; double tolerance; } kinds[] = {{"F16", GGUF_F16, 0x1p-11}, {"Q8_0", GGUF_Q8_0, 1.0 / 220}};
+    static const struct { const char *dtype; GgufType type; double tolerance; } kinds[] = {{"F16", GGUF_F16, 0x1p-11}, {"Q8_0",
+        GGUF_Q8_0, 1.0 / 220}};
     Err err = {0};
     char *lm = in_folder("lm2"), *file = in_folder("lm2.gguf"), *json = in_folder("lm2/tokenizer.json");
     assert_ok(checkpoint_save(lm, &model, &tokenizer, &err), &err);
@@ -238,14 +244,16 @@ static void gguf_halves_and_bytes_are_close(void **state)
         for (size_t t = 0; t < model.tensor_count; t++) {
             const Tensor *tensor = &model.tensors[t];
             double tolerance = tensor->dims == 1 ? 0 : kinds[i].tolerance;
-            assert_close(again.parameters + tensor->offset, model.parameters + tensor->offset, tensor->rows * tensor->cols, tolerance, tensor->name);
+            assert_close(again.parameters + tensor->offset, model.parameters + tensor->offset, tensor->rows * tensor->cols, tolerance,
+                tensor->name);
         }
         model_free(&again);
         gguf_close(&g);
     }
     float *value = &model.parameters[model.layers[0].down], before = *value;
     *value = 70000;
-    assert_input_error(gguf_save_model(file, &model, json, &tokenizer, NULL, GGUF_F16, &err), &err, "\"blk.0.ffn_down.weight\" has values that F16 cannot hold");
+    assert_input_error(gguf_save_model(file, &model, json, &tokenizer, NULL, GGUF_F16, &err), &err,
+        "\"blk.0.ffn_down.weight\" has values that F16 cannot hold");
     *value = before;
     free(lm), free(file), free(json);
 }
@@ -334,7 +342,8 @@ static Text llama2c_file(void)
 {
     const uint32_t header[7] = {64, 96, 2, 4, 2, 2050, 64}, zero = 0;
     static const struct { const char *format; size_t heads; } kinds[] = {
-        {"model.layers.%zu.input_layernorm.weight", 0}, {"model.layers.%zu.self_attn.q_proj.weight", 4}, {"model.layers.%zu.self_attn.k_proj.weight", 2},
+        {"model.layers.%zu.input_layernorm.weight", 0}, {"model.layers.%zu.self_attn.q_proj.weight", 4},
+            {"model.layers.%zu.self_attn.k_proj.weight", 2},
         {"model.layers.%zu.self_attn.v_proj.weight", 0}, {"model.layers.%zu.self_attn.o_proj.weight", 0},
         {"model.layers.%zu.post_attention_layernorm.weight", 0}, {"model.layers.%zu.mlp.gate_proj.weight", 0},
         {"model.layers.%zu.mlp.down_proj.weight", 0}, {"model.layers.%zu.mlp.up_proj.weight", 0},
@@ -402,13 +411,15 @@ static void stories_begin_as_llama2c_tells_them(void **state)
 {
     (void)state;
     Text output = {0};
-    char *bin = shared_path("models/stories260K/stories260K.bin"), *vocabulary = shared_path("models/stories260K/tok512.bin"), *out = in_folder("stories");
+    char *bin = shared_path("models/stories260K/stories260K.bin"), *vocabulary = shared_path("models/stories260K/tok512.bin"),
+        *out = in_folder("stories");
     if (!bin || !vocabulary) skip_because("../shared/models/stories260K is missing");
     assert_int_equal(run_raft(&output, "import '%s' -o '%s'", bin, out), 2);
     assert_non_null(strstr(output.data, "--tokenizer FILE.bin"));
     if (run_raft(&output, "import '%s' --tokenizer '%s' -o '%s'", bin, vocabulary, out)) fail_msg("%s", output.data);
     if (run_raft(&output, "generate '%s' --ids 1 --temperature 0 --max-new 50", out)) fail_msg("%s", output.data);
-    if (!strstr(output.data, "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball"))
+    if (!strstr(output.data,
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball"))
         fail_msg("%s", output.data);
     text_free(&output);
     free(bin), free(vocabulary), free(out);
@@ -481,7 +492,8 @@ static void finds_the_chat_template_in_either_place(void **state)
     Text text = {0};
     char *config = in_folder("tokenizer_config.json"), *file = in_folder("chat_template.jinja");
     assert_int_equal(hub_load_chat_template(&text, folder, &err), 1);
-    write_file(config, "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"t\"}, {\"name\": \"default\", \"template\": \"d\"}]}", 96);
+    write_file(config,
+        "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"t\"}, {\"name\": \"default\", \"template\": \"d\"}]}", 96);
     assert_ok(hub_load_chat_template(&text, folder, &err), &err);
     assert_string_equal(text.data, "d");
     text_free(&text);

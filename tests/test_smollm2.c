@@ -73,7 +73,8 @@ static void last_logits(float *logits, const TokenList *ids)
     Workspace ws;
     LossScratch scratch;
     uint32_t last = (uint32_t)ids->length - 1;
-    assert_ok(workspace_init(&ws, &model, &cx, ids->length, 1, false, &err) || loss_scratch_init(&scratch, &model, &cx, ids->length, &err), &err);
+    assert_ok(workspace_init(&ws, &model, &cx, ids->length, 1, false, &err) || loss_scratch_init(&scratch, &model, &cx, ids->length,
+        &err), &err);
     batch_add(&ws, ids->ids, ids->length);
     model_forward(&model, NULL, &ws);
     lm_logits(&model, NULL, &ws, &scratch, logits, &last, 1);
@@ -157,7 +158,8 @@ static void likelihood_of_reviews_is_that_of_transformers(void **state)
             Err err = {0};
             assert_ok(lm_evaluate(&model, &cx, &example, 1, &logprob, NULL, &err), &err);
             double want = json_number_value(json_object_get(line, "nll_sum"));
-            if (!(fabs(-(double)logprob - want) <= 1e-4 * want)) fail_msg("review %zu: %.3f nats, expected %.3f", i, -(double)logprob, want);
+            if (!(fabs(-(double)logprob - want) <= 1e-4 * want)) fail_msg("review %zu: %.3f nats, expected %.3f", i, -(double)logprob,
+                want);
             compared++;
         }
         tokens_free(&ids);
