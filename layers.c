@@ -25,12 +25,13 @@
 #define OMP(directive)
 #endif
 
-// Layers below saved_from share layers[0], whose x is the residual stream itself.
-static LayerActivations *activations(const Pass *pass, size_t layer)
+LayerActivations *layer_activations(const Workspace *ws, size_t layer)
 {
-    size_t from = pass->ws->saved_from;
-    return pass->ws->layers + (layer < from ? 0 : (from > 0) + layer - from);
+    size_t from = ws->saved_from;
+    return ws->layers + (layer < from ? 0 : (from > 0) + layer - from);
 }
+
+static LayerActivations *activations(const Pass *pass, size_t layer) { return layer_activations(pass->ws, layer); }
 
 // Where the layer's output goes: the input of the next one, or the end of the residual stream.
 static float *layer_output(const Pass *pass, size_t layer)

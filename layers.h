@@ -16,6 +16,9 @@ typedef struct {
     float *gradient;           // [trained_count], accumulated; NULL in a forward pass
 } Pass;
 
+// Where a layer's activations are: those below ws->saved_from share layers[0], whose x is the residual stream itself.
+LayerActivations *layer_activations(const Workspace *ws, size_t layer);
+
 // x_mid = x + Wo attention(rope(Wq n), rope(Wk n), Wv n) with n = norm(x); keys and values go to the sequences' pages.
 void attention_block_forward(const Pass *pass, size_t layer);
 void attention_block_backward(const Pass *pass, size_t layer);    // dx: gradient of x_mid in, of x out

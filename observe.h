@@ -13,7 +13,7 @@
 
 #include "model.h"
 
-typedef enum {               // what the workspace holds at this point; layer l's activations are ws->layers[l] when training
+typedef enum {               // what the workspace holds at this point; layer l's activations: layer_activations (layers.h)
     PASS_EMBEDDED,           // layers[0].x
     PASS_ATTENTION,          // normed, qkv (after RoPE), attention, x_mid
     PASS_FEED_FORWARD,       // normed, gate_up, hidden, the next layer's x

@@ -5,10 +5,10 @@
  */
 #include "study/trace.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "files/safetensors.h"
+#include "layers.h"
 
 // ---- what a pass shows ---------------------------------------------------------------------------------------------------------
 
@@ -24,10 +24,9 @@ static void record_parts(Recorder *r, const char *where, size_t layer, const Wor
 void trace_record_pass(Recorder *r, PassPoint point, size_t layer, const Model *model, const Workspace *ws)
 {
     const ModelConfig *c = &model->config;
-    const LayerActivations *a = ws->layers + layer;
+    const LayerActivations *a = layer_activations(ws, layer);
     size_t Q = c->heads * c->head_dim, KV = c->kv_heads * c->head_dim, D = c->dim, F = c->ff, row = Q + 2 * KV;
-    const float *output = layer + 1 < c->layers ? ws->layers[layer + 1].x : ws->x;
-    assert(ws->training); // otherwise layers share their buffers
+    const float *output = layer + 1 < c->layers ? layer_activations(ws, layer + 1)->x : ws->x;
     switch (point) {
     case PASS_EMBEDDED: recorder_rows(r, a->x, ws->rows, D, D, "embedding"); break;
     case PASS_ATTENTION: {

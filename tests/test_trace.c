@@ -55,7 +55,7 @@ static int set_up(void **state)
     static const char lines[] = "{\"prompt\":\"the film\"}\n{\"prompt\":\"acting\"}\n{\"prompt\":\"good and bad\"}\n{\"prompt\":\"number\"}\n";
     write_file(prompts, lines, strlen(lines));
     expect(raft("tokenizer train --vocab 280 --special '<|endoftext|>' --jsonl @/texts.jsonl -o @/tokenizer.json"), 0, "");
-    expect(raft("pretrain --tokenizer @/tokenizer.json --corpus @/texts.jsonl --dim 16 --layers 2 --heads 2 --ff 24 --context 32 --batch 4 "
+    expect(raft("pretrain --tokenizer @/tokenizer.json --corpus @/texts.jsonl --dim 16 --layers 3 --heads 2 --ff 24 --context 32 --batch 4 "
         "--max-steps 3 --seed 2 -o @/lm --quiet"), 0, "");
     expect(raft("trace iteration @/lm %s -o @/trace", how), 0, "12 candidates, 3 selected, 2 steps");
     text_free(&texts);
@@ -206,6 +206,28 @@ static void logits_of_sampling_have_the_bits_of_the_first_training_pass(void **s
     tracefile_close(&trace);
 }
 
+// Frozen layers share one set of buffers; a trace sees each before the next overwrites it.
+static void frozen_layers_pass_alike_and_have_no_gradient(void **state)
+{
+    static const char *const same[] = {"embedding", "layers.0.attention_norm", "layers.0.q", "layers.0.v", "layers.0.attention",
+        "layers.0.attention_residual", "layers.0.gate", "layers.0.hidden", "layers.0.output", "layers.1.k", "layers.1.attention_residual",
+        "layers.1.output", "layers.2.q", "layers.2.output", "logits", "backward.layers.2.gate", "grad.model.layers.2.mlp.down_proj.weight"};
+    TraceFile whole, frozen;
+    (void)state;
+    expect(raft("trace iteration @/lm %s --train-layers 2-2 -o @/frozen --force", how), 0, "");
+    open_trace(&whole, "trace");
+    open_trace(&frozen, "frozen");
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        const TraceTensor *a = need(&whole, "step.000.%s", same[i]), *b = need(&frozen, "step.000.%s", same[i]);
+        if (a->count != b->count || memcmp(a->values->data, b->values->data, 4 * a->count)) fail_msg("step.000.%s differs", same[i]);
+    }
+    assert_null(tracefile_find(&frozen, "step.000.grad.model.layers.1.mlp.down_proj.weight"));
+    assert_null(tracefile_find(&frozen, "step.000.backward.layers.1.gate"));
+    assert_non_null(tracefile_find(&whole, "step.000.grad.model.layers.1.mlp.down_proj.weight"));
+    tracefile_close(&whole);
+    tracefile_close(&frozen);
+}
+
 // ---- what must not change it ---------------------------------------------------------------------------------------------------
 
 static void batches_and_threads_change_no_bit_and_no_name(void **state)
@@ -287,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(candidates_are_those_of_align), cmocka_unit_test(the_last_parameters_are_those_of_aligns_checkpoint),
         cmocka_unit_test(logits_of_sampling_have_the_bits_of_the_first_training_pass),
+        cmocka_unit_test(frozen_layers_pass_alike_and_have_no_gradient),
         cmocka_unit_test(batches_and_threads_change_no_bit_and_no_name), cmocka_unit_test(a_weight_one_ulp_away_is_the_first_difference),
         cmocka_unit_test(another_seed_is_first_seen_in_what_is_drawn), cmocka_unit_test(a_trace_is_replaced_only_by_force),
         cmocka_unit_test(wrong_requests_exit_with_2),
