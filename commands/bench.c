@@ -113,7 +113,8 @@ static int part_tokenizer(Report *r, Err *err)
     json_t *item = status ? NULL : json_pack("{s:o,s:o,s:o}", "train_s", json_float(p.train_s), "encode_mb_per_s", json_float(p.encode_mb_per_s),
         "corpus_mb", json_float(p.megabytes));
     if (!status && (!item || json_object_set_new(r->all, "tokenizer", item))) status = err_failed(err, "out of memory while building JSON");
-    if (!status && !quiet(r)) printf("\ntokenizer  %.1f MB of text: 4096 tokens learned in %.2f s, encoding %.1f MB/s\n", p.megabytes, p.train_s, p.encode_mb_per_s);
+    if (!status && !quiet(r))
+        printf("\ntokenizer  %.1f MB of text: 4096 tokens learned in %.2f s, encoding %.1f MB/s\n", p.megabytes, p.train_s, p.encode_mb_per_s);
     fflush(stdout);
     mem_free(texts);
     mem_free(grammar);
