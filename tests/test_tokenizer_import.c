@@ -3,6 +3,7 @@
  * computed once with Hugging Face tokenizers 0.23.3 from the same files; those of stories260K agree with llama2.c's own search. */
 #include "tests/support.h"
 
+#include "files/gguf_model.h"
 #include "files/jsonl.h"
 #include "tokenizer_build.h"
 
@@ -362,6 +363,39 @@ static void gives_the_ids_of_llama2c_on_stories(void **state)
     free(path);
 }
 
+static void gives_the_ids_of_transformers_with_the_vocabulary_of_smollm2(void **state)
+{
+    (void)state;
+    const char *model = getenv("RAFT_SMOLLM2");
+    char *path = shared_path("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl");
+    if (!model || !*model) skip_because("RAFT_SMOLLM2 is not set: it names SmolLM2's GGUF file (sh data/get_smollm2.sh)");
+    if (!path) skip_because("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl is not in $RAFT_SHARED or ../shared");
+    Gguf gguf;
+    Tokenizer tk, again;
+    JsonLines in;
+    json_t *line;
+    int got, rows = 0;
+    assert_ok(gguf_open(&gguf, model, &err) || gguf_load_tokenizer(&tk, &gguf, &err) || jsonl_open(&in, path, &err), &err);
+    save_and_load(&again, &tk);
+    for (; (got = jsonl_next(&in, &line, &err)) == 1; rows++) {
+        const char *text;
+        size_t length; // one of the texts holds a NUL
+        TokenList want = {0}, ids = {0};
+        assert_ok(json_get_string(line, "text", &text, &length, in.where, &err), &err);
+        assert_ok(json_get_tokens(line, "ids", &want, in.where, &err), &err);
+        assert_ok(tokenizer_encode(rows % 2 ? &tk : &again, &ids, text, length, &err), &err);
+        if (ids.length != want.length || (ids.length && memcmp(ids.ids, want.ids, ids.length * sizeof *ids.ids)))
+            fail_msg("%s: other ids", in.where);
+        tokens_free(&want), tokens_free(&ids);
+        json_decref(line);
+    }
+    assert_ok(got, &err);
+    assert_int_equal(rows, 55);
+    jsonl_close(&in), gguf_close(&gguf);
+    tokenizer_free(&tk), tokenizer_free(&again);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_token_across_words_is_found),
         cmocka_unit_test(a_cut_or_inflated_tokenizer_bin_is_an_input_error),
         cmocka_unit_test(gives_the_ids_of_llama2c_on_stories),
+        cmocka_unit_test(gives_the_ids_of_transformers_with_the_vocabulary_of_smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
