@@ -59,7 +59,7 @@ help:
 	@echo 'make test       all tests         make imdb      the same on the IMDB reviews (IMDB=folder or archive)'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
-	@echo 'make verify     checks the test vectors with a second implementation, in Python (PYTHON=python3, with numpy)'
+	@echo 'make verify     checks vectors and traces with a second implementation, in Python (PYTHON=python3, with numpy)'
 	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
 	@echo 'make contract   the same bits on every instruction set, compiler, -O and ARM (minutes)'
 	@echo 'make fuzz       readers of files under libFuzzer (SECONDS=60 each)   make interop  exports beside transformers, llama.cpp (CKPT=)'
@@ -143,8 +143,8 @@ exhaustive: $(BUILD)/tests/exhaustive
 	$<
 # A second implementation, in Python and numpy, written from docs/SPEC.md alone.
 .PHONY: verify
-verify:
-	@PYTHON='$(PYTHON)' sh tests/verify_test.sh
+verify: $(BUILD)/raft
+	@RAFT_BINARY=$< PYTHON='$(PYTHON)' sh tests/verify_test.sh
 vectors: $(BUILD)/tests/make_vectors
 	$<
 build-tests: $(TEST_BIN) $(BUILD)/raft

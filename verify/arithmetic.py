@@ -58,24 +58,17 @@ def chain(a, b, start=None):
     return s
 
 
-def lanes(x, y=None, padded=True):
-    """1.5 over the last axis: the lane sum of x, or of the products x y."""
+def lanes(x, y=None):
+    """1.5 over the last axis: the lane sum of x, or of the products x y. Lanes past the end of the last group keep their value; to
+    step them with +0 operands could only turn a -0 into +0, which a long sum's total does anyway."""
     L = np.zeros(x.shape[:-1] + (16,), F)
     for i in range(0, x.shape[-1], 16):
         a = x[..., i:i + 16]
-        b = None if y is None else y[..., i:i + 16]
-        width = a.shape[-1]
-        if width < 16 and padded:
-            a, b, width = _pad(a), None if b is None else _pad(b), 16
-        part = L[..., :width]
-        L[..., :width] = part + a if b is None else fma(a, b, part)
+        part = L[..., :a.shape[-1]]
+        L[..., :a.shape[-1]] = part + a if y is None else fma(a, y[..., i:i + 16], part)
     for h in (8, 4, 2, 1):
         L[..., :h] = L[..., :h] + L[..., h:2 * h]
     return L[..., 0]
-
-
-def _pad(x):
-    return np.concatenate([x, np.zeros(x.shape[:-1] + (16 - x.shape[-1],), F)], axis=-1)
 
 
 def long(x, y=None):

@@ -229,7 +229,7 @@ def attention_backward(c, q, k, v, o, do):  # 8.5 of one sequence: dq, dk, dv
     q, k, v, o, do = _heads(q, c), _heads(k, c, group), _heads(v, c, group), _heads(o, c), _heads(do, c)
     scale, p, total = _scores(c, q, k, v)
     P = p * (F(1) / total)[..., None]
-    Dsum = lanes(do, o, padded=False)[..., None]
+    Dsum = lanes(do, o)[..., None]
     dS = (P * (batched_chain(do, v) - Dsum)) * scale
     dq = _over_keys(dS, k)
     dk, dv = (np.zeros((c.kv_heads, T, c.head_dim), F) for _ in "kv")
