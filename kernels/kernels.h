@@ -124,7 +124,8 @@ typedef struct { // what a computation runs on; made once by main, passed down, 
 } Compute;
 
 // isa: NULL reads RAFT_ISA, else the best that the CPU runs; one that it lacks is an error (status 2) that lists what it has.
-// matmul: NULL reads RAFT_MATMUL ("own", "blis"). threads: 0 leaves it to OpenMP (OMP_NUM_THREADS).
+// matmul: NULL reads RAFT_MATMUL ("own", "blis"). threads: 0 leaves it to OpenMP (OMP_NUM_THREADS). OpenMP knows one number for the
+// calling thread: after a second compute_init with another number, workspaces made for the first must not be used.
 int compute_init(Compute *cx, const char *isa, const char *matmul, size_t threads, Err *err);
 void compute_free(Compute *cx);
 
