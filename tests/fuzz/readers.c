@@ -9,6 +9,7 @@
 #include "files/hub.h"
 #include "files/jsonl.h"
 #include "files/llama2c.h"
+#include "files/template.h"
 #include "files/weights.h"
 #include "tokenizer_build.h"
 
@@ -139,6 +140,23 @@ static void read_jsonl(const char *folder, const char *path)
     prompts_free(&prompts);
 }
 
+// A template over one conversation: rendered, or refused.
+static void read_template(const char *folder, const char *path)
+{
+    Err err = {0};
+    Text source = {0}, out = {0};
+    json_t *variables = json_pack("{s:[{s:s,s:s},{s:s,s:s}],s:s,s:s,s:b}", "messages", "role", "system", "content", " a\n", "role", "user",
+        "content", "b\xC3\xA9", "bos_token", "<s>", "eos_token", "</s>", "add_generation_prompt", 1);
+    (void)folder;
+    if (!variables || came_back(os_read_file(&source, path, &err), &err)) abort();
+    Template *template = template_parse(source.data ? source.data : "", source.length, path, &err);
+    if (!came_back(template ? 0 : -1, &err)) came_back(template_render(template, &out, variables, &err), &err);
+    template_free(template);
+    json_decref(variables);
+    text_free(&source);
+    text_free(&out);
+}
+
 const FuzzReader fuzz_readers[] = {
     {"gguf", "model.gguf", read_gguf},
     {"safetensors", "tensors.safetensors", read_safetensors},
@@ -146,6 +164,7 @@ const FuzzReader fuzz_readers[] = {
     {"index", "model.safetensors.index.json", read_index},
     {"tokenizer", "tokenizer.json", read_tokenizer},
     {"tokenizer-config", "tokenizer_config.json", read_tokenizer_config},
+    {"template", "chat_template.jinja", read_template},
     {"llama2c", "model.bin", read_llama2c},
     {"llama2c-tokenizer", "tokenizer.bin", read_llama2c_tokenizer},
     {"jsonl", "lines.jsonl", read_jsonl},
