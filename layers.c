@@ -49,6 +49,11 @@ static AttentionShape attention_shape(const ModelConfig *c, size_t layer)
         .page_offset = layer * c->kv_heads * 2 * PAGE * c->head_dim, .scale = (float)(1.0 / host_sqrt((double)c->head_dim))};
 }
 
+static AttentionScratch attention_scratch(const Workspace *ws)
+{
+    return (AttentionScratch){ws->attention_scratch, ws->attention_scratch_stride, ws->cx->threads};
+}
+
 // ---- shares of rows ----------------------------------------------------------------------------------------------------------
 
 enum {
@@ -217,7 +222,7 @@ void attention_block_forward(const Pass *pass, size_t layer)
 
     in_shares(pass, layer, &w, queries_keys_values);
     ws->cx->k->attention_store(a->qkv + Q, a->qkv + Q + KV, ws->spans, ws->sequences, &shape);
-    ws->cx->k->attention_forward(a->attention, a->stats, a->qkv, ws->spans, ws->sequences, &shape, ws->attention_scratch, ws->attention_scratch_stride);
+    ws->cx->k->attention_forward(a->attention, a->stats, a->qkv, ws->spans, ws->sequences, &shape, attention_scratch(ws));
     in_shares(pass, layer, &w, attention_output);
 }
 
@@ -254,7 +259,7 @@ void attention_block_backward(const Pass *pass, size_t layer)
     in_shares(pass, layer, &w, attention_output_back);
     weight_gradient(pass, o->out, ws->dx, a->attention, c->dim, Q);
     k->attention_backward(ws->dqkv, ws->dqkv + Q, ws->dqkv + Q + KV, ws->dattention, a->attention, a->stats, a->qkv, ws->spans,
-        ws->sequences, &shape, ws->attention_scratch, ws->attention_scratch_stride);
+        ws->sequences, &shape, attention_scratch(ws));
     in_shares(pass, layer, &w, queries_keys_values_back);
     weight_gradient(pass, o->qkv, ws->dqkv, ws->normed, Q + 2 * KV, c->dim);
     k->rmsnorm_backward(ws->dx, gradient_of(pass, o->norm), ws->dnormed, a->x, pass->model->parameters + o->norm, a->inv_rms, ws->rows, c->dim);

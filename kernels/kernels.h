@@ -36,6 +36,9 @@ typedef struct {
     float scale;         // 1/sqrt(head_dim), multiplied onto the finished dot product
 } AttentionShape;
 
+// One piece a thread; no more threads take part than there are pieces, whatever OpenMP's number is by then.
+typedef struct { float *floats; size_t stride /* attention_scratch_floats() at least */, pieces; } AttentionScratch;
+
 typedef struct { // one AdamW step (Loshchilov & Hutter 2019), coefficients already in float
     float lr, beta1, beta2, eps, weight_decay; // decoupled: w -= lr * weight_decay * w, before the Adam step
     float correction1, correction2;            // 1 - beta^t
@@ -81,10 +84,10 @@ typedef struct { size_t tile_rows, tile_columns, row_block, k_block; } GemmBlock
         const AttentionShape *shape)) /* rows of this batch into their pages */ \
     X(void, attention_forward, (float *out /*[R,heads*head_dim]*/, float *stats /*[R,heads,2] max and sum; or NULL*/, \
         const float *q /*[R,q_stride]*/, const AttentionSpan *spans, size_t count, const AttentionShape *shape, \
-        float *scratch /*attention_scratch_floats() per thread*/, size_t scratch_stride)) \
+        AttentionScratch scratch)) \
     X(void, attention_backward, (float *dq /*[R,q_stride]*/, float *dk, float *dv /*[R,kv_stride]; all overwritten*/, \
         const float *dout, const float *out /*[R,heads*head_dim]*/, const float *stats, const float *q, \
-        const AttentionSpan *spans /*past == 0*/, size_t count, const AttentionShape *shape, float *scratch, size_t scratch_stride)) \
+        const AttentionSpan *spans /*past == 0*/, size_t count, const AttentionShape *shape, AttentionScratch scratch)) \
     /* matmul: the building blocks behind matmul.h */ \
     MATMUL_KERNEL_LIST(X)
 
@@ -124,8 +127,7 @@ typedef struct { // what a computation runs on; made once by main, passed down, 
 } Compute;
 
 // isa: NULL reads RAFT_ISA, else the best that the CPU runs; one that it lacks is an error (status 2) that lists what it has.
-// matmul: NULL reads RAFT_MATMUL ("own", "blis"). threads: 0 leaves it to OpenMP (OMP_NUM_THREADS). OpenMP knows one number for the
-// calling thread: after a second compute_init with another number, workspaces made for the first must not be used.
+// matmul: NULL reads RAFT_MATMUL ("own", "blis"). threads: 0 leaves it to OpenMP (OMP_NUM_THREADS).
 int compute_init(Compute *cx, const char *isa, const char *matmul, size_t threads, Err *err);
 void compute_free(Compute *cx);
 

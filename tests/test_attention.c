@@ -57,6 +57,15 @@ static size_t kv_width(const Batch *b) { return b->setup.kv_heads * b->setup.hea
 static const float *keys_of(const Batch *b) { return b->x + width(b); }
 static const float *values_of(const Batch *b) { return b->x + width(b) + kv_width(b); }
 
+static AttentionScratch scratch_of(const Batch *b)
+{
+    size_t threads = 1;
+#if defined(_OPENMP)
+    threads = (size_t)omp_get_max_threads();
+#endif
+    return (AttentionScratch){b->scratch, b->scratch_stride, threads < MAX_THREADS ? threads : MAX_THREADS};
+}
+
 static void poison(Batch *b, size_t pages)
 {
     for (size_t i = 0; i < pages * b->page_floats; i++) b->memory[i] = NAN;
@@ -110,13 +119,13 @@ static void free_result(Result *r) { mem_free(r->out), mem_free(r->stats), mem_f
 static void run_forward(const Kernels *k, const Batch *b, Result *r)
 {
     k->attention_store(keys_of(b), values_of(b), b->spans, b->setup.count, &b->shape);
-    k->attention_forward(r->out, r->stats, b->x, b->spans, b->setup.count, &b->shape, b->scratch, b->scratch_stride);
+    k->attention_forward(r->out, r->stats, b->x, b->spans, b->setup.count, &b->shape, scratch_of(b));
 }
 
 static void run_backward(const Kernels *k, const Batch *b, Result *r)
 {
     k->attention_backward(r->dx, r->dx + width(b), r->dx + width(b) + kv_width(b), b->dout, r->out, r->stats, b->x, b->spans,
-        b->setup.count, &b->shape, b->scratch, b->scratch_stride);
+        b->setup.count, &b->shape, scratch_of(b));
 }
 
 static Result run(const Kernels *k, const Batch *b)
@@ -460,7 +469,7 @@ static void decode(const Kernels *k, const Batch *b, Result *r, size_t step)
             left += queries;
         }
         k->attention_store(keys_of(b), values_of(b), spans, b->setup.count, &b->shape);
-        k->attention_forward(r->out, r->stats, b->x, spans, b->setup.count, &b->shape, b->scratch, b->scratch_stride);
+        k->attention_forward(r->out, r->stats, b->x, spans, b->setup.count, &b->shape, scratch_of(b));
     }
 }
 
@@ -506,7 +515,7 @@ static void sequences_may_share_the_pages_of_a_common_prefix(void **state)
         {.row = 45 + common, .queries = 41 - common, .past = common, .pages = apart.table + 3}};
     list[0]->attention_store(keys_of(&apart), values_of(&apart), &prefix, 1, &apart.shape);
     list[0]->attention_store(keys_of(&apart), values_of(&apart), tails, 2, &apart.shape);
-    list[0]->attention_forward(got.out, NULL, apart.x, tails, 2, &apart.shape, apart.scratch, apart.scratch_stride);
+    list[0]->attention_forward(got.out, NULL, apart.x, tails, 2, &apart.shape, scratch_of(&apart));
     size_t row = width(&apart);
     assert_same_bits(got.out + common * row, want.out + common * row, (45 - common) * row, "first tail");
     assert_same_bits(got.out + (45 + common) * row, want.out + (45 + common) * row, (41 - common) * row, "second tail");
@@ -525,9 +534,9 @@ static void the_batch_around_a_sequence_does_not_change_its_bits(void **state)
     size_t columns = b.stride - GAP, after_q = width(&b), after_k = after_q + kv_width(&b);
     for (size_t s = 0; s < setup.count; s++) {
         const AttentionSpan *span = b.spans + s;
-        list[0]->attention_forward(alone.out, alone.stats, b.x, span, 1, &b.shape, b.scratch, b.scratch_stride);
+        list[0]->attention_forward(alone.out, alone.stats, b.x, span, 1, &b.shape, scratch_of(&b));
         list[0]->attention_backward(alone.dx, alone.dx + after_q, alone.dx + after_k, b.dout, alone.out, alone.stats, b.x, span, 1,
-            &b.shape, b.scratch, b.scratch_stride);
+            &b.shape, scratch_of(&b));
         for (size_t row = span->row; row < span->row + span->queries; row++)
             assert_same_bits(alone.dx + row * b.stride, together.dx + row * b.stride, columns, "alone");
     }
@@ -544,7 +553,7 @@ static void spans_without_queries_are_left_alone(void **state)
     Batch b = new_batch(setup, 71);
     Result got = run(list[0], &b), want = contract(&b);
     assert_same_result(&b, &got, &want, "empty spans");
-    list[0]->attention_forward(got.out, got.stats, b.x, b.spans, 0, &b.shape, b.scratch, b.scratch_stride);
+    list[0]->attention_forward(got.out, got.stats, b.x, b.spans, 0, &b.shape, scratch_of(&b));
     assert_same_result(&b, &got, &want, "no spans");
     free_result(&got), free_result(&want), free_batch(&b);
 }
@@ -568,7 +577,7 @@ static void long_contexts_sum_in_blocks(void **state)
             b.setup.lengths[0] = starts[i] + 5;
             contract_forward(&b, &want, starts[i]);
             list[isa]->attention_store(keys_of(&b), values_of(&b), b.spans, 1, &b.shape);
-            list[isa]->attention_forward(got.out, got.stats, b.x, &span, 1, &b.shape, b.scratch, b.scratch_stride);
+            list[isa]->attention_forward(got.out, got.stats, b.x, &span, 1, &b.shape, scratch_of(&b));
             assert_same_bits(got.stats + from_stats, want.stats + from_stats, 5 * setup.heads * 2, "max and sum");
             assert_same_bits(got.out + from, want.out + from, 5 * width(&b), "out");
             free_result(&want), free_result(&got);

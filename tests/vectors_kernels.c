@@ -194,8 +194,8 @@ static void run_attention(VectorCase *c)
     size_t stride = attention_scratch_floats(s.longest, hd);
     float *scratch = vector_block(c, stride * c->cx->threads, sizeof *scratch);
     k->attention_store(qkv + H * hd, qkv + (H + G) * hd, s.spans, s.count, &shape);
-    k->attention_forward(out, stats, qkv, s.spans, s.count, &shape, scratch, stride);
-    k->attention_backward(dqkv, dqkv + H * hd, dqkv + (H + G) * hd, dout, out, stats, qkv, s.spans, s.count, &shape, scratch, stride);
+    k->attention_forward(out, stats, qkv, s.spans, s.count, &shape, (AttentionScratch){scratch, stride, c->cx->threads});
+    k->attention_backward(dqkv, dqkv + H * hd, dqkv + (H + G) * hd, dout, out, stats, qkv, s.spans, s.count, &shape, (AttentionScratch){scratch, stride, c->cx->threads});
     vector_put_floats(c, "out", out, s.rows * H * hd);
     vector_put_floats(c, "dqkv", dqkv, s.rows * width);
 }

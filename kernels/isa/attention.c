@@ -191,17 +191,17 @@ static void forward_queries(const Forward *f, const AttentionSpan *span, size_t 
 }
 
 void KERNEL(attention_forward)(float *out, float *stats, const float *q, const AttentionSpan *spans, size_t count,
-    const AttentionShape *shape, float *scratch, size_t scratch_stride)
+    const AttentionShape *shape, AttentionScratch scratch)
 {
     size_t total = count_tasks(forward_tasks, spans, count, shape);
     Forward f = {out, stats, q, shape};
     assert(shape->heads % shape->kv_heads == 0);
-    bool threads = total > 1 && worth_threads(spans, count, shape);
+    size_t threads = total > 1 && worth_threads(spans, count, shape) ? scratch.pieces : 1;
     (void)threads;
-    OMP(omp parallel if (threads))
+    OMP(omp parallel num_threads((int)threads) if (threads > 1))
     {
         fp_strict();
-        float *mine = scratch + thread_number() * scratch_stride;
+        float *mine = scratch.floats + thread_number() * scratch.stride;
         Cursor at = {0};
         OMP(omp for schedule(dynamic))
         for (size_t task = 0; task < total; task++) {

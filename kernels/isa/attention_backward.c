@@ -229,15 +229,15 @@ static void divide_scratch(Backward *b, float *scratch)
 static size_t backward_tasks(const AttentionSpan *span, const AttentionShape *shape) { return span->queries ? shape->kv_heads : 0; }
 
 void KERNEL(attention_backward)(float *dq, float *dk, float *dv, const float *dout, const float *out, const float *stats,
-    const float *q, const AttentionSpan *spans, size_t count, const AttentionShape *s, float *scratch, size_t scratch_stride)
+    const float *q, const AttentionSpan *spans, size_t count, const AttentionShape *s, AttentionScratch scratch)
 {
     size_t total = count_tasks(backward_tasks, spans, count, s), group = s->heads / s->kv_heads, hd = s->head_dim;
-    bool threads = total > 1 && worth_threads(spans, count, s);
+    size_t threads = total > 1 && worth_threads(spans, count, s) ? scratch.pieces : 1;
     (void)threads;
-    OMP(omp parallel if (threads))
+    OMP(omp parallel num_threads((int)threads) if (threads > 1))
     {
         fp_strict();
-        float *mine = scratch + thread_number() * scratch_stride;
+        float *mine = scratch.floats + thread_number() * scratch.stride;
         Cursor at = {0};
         OMP(omp for schedule(dynamic))
         for (size_t task = 0; task < total; task++) {
