@@ -111,6 +111,7 @@ int state_save(RunState *s, Err *err) { return state_write(s, NULL, err); }
 int state_finish(RunState *s, Err *err)
 {
     s->finished = true;
+    s->kept_count = 0; // whose they were may be gone by now, and nobody reads them from a finished stage
     return state_write(s, NULL, err);
 }
 

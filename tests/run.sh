@@ -4,7 +4,8 @@
 #   RAFT_BINARY=... RUNNER=valgrind sh tests/run.sh PROGRAM...
 passed=0 failed=0 skipped=0
 [ -n "${RAFT_ISA:-}" ] || unset RAFT_ISA
-export LSAN_OPTIONS="suppressions=tests/lsan.supp:print_suppressions=0"
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+export ASAN_OPTIONS="allocator_may_return_null=1" # so that memory that is not there is refused, not a crash
 log=$(mktemp) || exit 2
 trap 'rm -f "$log"' EXIT
 for program in "$@"; do

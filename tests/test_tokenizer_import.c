@@ -367,8 +367,8 @@ static void gives_the_ids_of_transformers_with_the_vocabulary_of_smollm2(void **
 {
     (void)state;
     const char *model = getenv("RAFT_SMOLLM2");
-    char *path = shared_path("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl");
     if (!model || !*model) skip_because("RAFT_SMOLLM2 is not set: it names SmolLM2's GGUF file (sh data/get_smollm2.sh)");
+    char *path = shared_path("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl");
     if (!path) skip_because("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl is not in $RAFT_SHARED or ../shared");
     Gguf gguf;
     Tokenizer tk, again;
