@@ -312,6 +312,29 @@ static void addition_adds(void **state)
     }
 }
 
+// Blocks 2^61 apart in size: their double sum shows in which order it was taken, by however many threads.
+static void block_sums_are_added_in_index_order(void **state)
+{
+    (void)state;
+    enum { N = 80 * SUM_BLOCK + 5 };
+    TestRandom random = {31};
+    float *x = malloc(N * sizeof *x);
+    assert_non_null(x);
+    test_fill(&random, x, N);
+    for (size_t i = 0; i < N; i++) x[i] = ldexpf(x[i], (int)(i / SUM_BLOCK * 23 % 61) - 30);
+    double want = sum_by_rule(x, N, SUM_BLOCK, false);
+    for (size_t i = 0; i < set_count; i++)
+        for (size_t threads = 1; threads <= 3; threads++) {
+            Compute cx;
+            Err err = {0};
+            assert_ok(compute_init(&cx, sets[i]->isa, "own", threads, &err), &err);
+            double got = cx.k->sum_array(x, N);
+            if (memcmp(&got, &want, sizeof got)) fail_msg("%s, %zu threads: %a, by the rule %a", sets[i]->isa, threads, got, want);
+            compute_free(&cx);
+        }
+    free(x);
+}
+
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 // A host program may have asked its threads to flush subnormals.
@@ -341,6 +364,7 @@ int main(void)
         cmocka_unit_test(exp_and_log_err_by_less_than_an_ulp),
         cmocka_unit_test(special_values_are_exact),
         cmocka_unit_test(sums_follow_the_rule_of_lanes_and_blocks),
+        cmocka_unit_test(block_sums_are_added_in_index_order),
         cmocka_unit_test(long_sums_keep_their_precision),
         cmocka_unit_test(zeros_of_either_sign_sum_to_plus_zero),
         cmocka_unit_test(maximum_is_exact_wherever_it_stands),
