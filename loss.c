@@ -13,14 +13,16 @@
 #include "kernels/matmul.h"
 #include "observe.h"
 
-enum { CHUNK_FLOATS = 1 << 20 }; // logits alive at once: 4 MB keeps a chunk near the cache; at least 16 rows
+// Logits alive at once: 4 MB keep a chunk near the cache, but each chunk reads all of the head and adds to all of its gradient.
+enum { CHUNK_FLOATS = 1 << 20, CHUNK_ROWS = 256 };
 
 int loss_scratch_init(LossScratch *s, const Model *model, const Compute *cx, size_t max_rows, Err *err)
 {
     const ModelConfig *c = &model->config;
     size_t width = c->head == HEAD_LM ? c->vocab : 1, chunk = CHUNK_FLOATS / width;
     *s = (LossScratch){.cx = cx, .max_rows = max_rows};
-    s->chunk_rows = chunk < 16 ? 16 : chunk > max_rows ? max_rows : chunk;
+    if (chunk < CHUNK_ROWS) chunk = CHUNK_ROWS;
+    s->chunk_rows = chunk < max_rows ? chunk : max_rows;
     size_t matrix, logits, total;
     bool fits = size_multiply(max_rows, c->dim, &matrix) && size_multiply(s->chunk_rows, width, &logits) &&
         size_multiply(matrix, 4, &total) && size_add(total, logits + 2 * max_rows, &total);
