@@ -57,9 +57,8 @@ static AttentionScratch attention_scratch(const Workspace *ws)
 // ---- shares of rows ----------------------------------------------------------------------------------------------------------
 
 enum {
-    SHARE_FLOATS = 1 << 17, // a share's widest rows: half a megabyte, what a second cache holds beside the weights that pass
-    SHARE_ROWS = 112,       // and at most so many
-    LEAST_SHARES = 2,       // for each thread, else all threads go through the kernels together
+    SHARE_ROWS = 108, // at most: as many whole tiles as use a packed panel often enough, while a row's values stay near
+    LEAST_SHARES = 2, // for each thread, else all threads go through the kernels together
 };
 
 typedef struct { const float *wide, *narrow; } BlockPack; // a block's first and last matrix as the matmul kernel reads them
@@ -75,12 +74,10 @@ typedef void ShareWork(const Pass *pass, const Share *share);
 // Rows of a share; 0: the batch is not divided. Who watches sees whole buffers, so a watched batch is not.
 static size_t share_rows(const Pass *pass)
 {
-    const ModelConfig *c = &pass->model->config;
     const Workspace *ws = pass->ws;
-    size_t rows = SHARE_FLOATS / (2 * c->ff) < SHARE_ROWS ? SHARE_FLOATS / (2 * c->ff) : SHARE_ROWS, threads = ws->cx->threads;
-    if (rows < 16) rows = 16;
-    if (ws->cx->observer || ws->cx->backend != MATMUL_OWN || ws->rows < rows * threads * LEAST_SHARES) return 0;
-    size_t shares = (ws->rows + rows * threads - 1) / (rows * threads) * threads; // as many for each thread
+    size_t threads = ws->cx->threads;
+    if (ws->cx->observer || ws->cx->backend != MATMUL_OWN || ws->rows < SHARE_ROWS * threads * LEAST_SHARES) return 0;
+    size_t shares = (ws->rows + SHARE_ROWS * threads - 1) / (SHARE_ROWS * threads) * threads; // as many for each thread
     return (ws->rows + shares - 1) / shares;
 }
 

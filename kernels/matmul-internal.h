@@ -17,12 +17,14 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Accumulators fill the registers that the operands leave: 6 x 2 of 16 ymm, 14 x 2 of 32 zmm, 6 x 4 of 32 NEON registers.
+/* Accumulators fill the registers that the operands leave: 6 x 4 of 32 zmm, 6 x 2 of 16 ymm, 6 x 4 of 32 NEON registers. Wide
+ * tiles are better than high ones: a step loads VECTORS vectors of B and broadcasts TILE_ROWS numbers of A, and every instruction
+ * that is no multiply-add is one that a core shared with another thread has no time for (docs/PERFORMANCE.md).
  * A tile is at most TILE_ROWS rows of C by one panel of VECTORS * 16 columns; a block of k is as long as lets a panel and
  * two tiles' rows of A stay in the first cache, a block of rows as high as lets its part of A stay in the second. */
 #if defined(RAFT_ISA_avx512)
-#define VECTORS 2
-enum { TILE_ROWS = 14, K_BLOCK = 256, ROW_BLOCK = 168 };
+#define VECTORS 4
+enum { TILE_ROWS = 6, K_BLOCK = 256, ROW_BLOCK = 192 };
 #elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
 #define VECTORS 1
 enum { TILE_ROWS = 6, K_BLOCK = 256, ROW_BLOCK = 144 };
@@ -34,16 +36,17 @@ enum { PANEL = VECTORS * LANES, LINE = 16 /* floats in a cache line */ };
 
 typedef struct {
     float *c;                // [rows, c_row], accumulated, or only written
-    const float *a;          // element (i,p) at a[i * a_row + p]; or, when a_row is 0, packed: at a[p * TILE_ROWS + i]
+    const float *a;          // packed: element (i,p) at a[p * rows + i]
     const float *b;          // panels [k][PANEL], b_panel floats apart; columns beyond the last are there, and zero
-    size_t c_row, a_row, b_panel;
+    size_t c_row, b_panel;
     size_t rows, columns, k; // columns: at most as many panels as gemm_tile_panels() says
     bool accumulate;
-    const float *next_a, *next_b, *next_c; // what to fetch early: A and C of the next tile, a stretch of the next panel
+    const float *next_b;     // what to fetch early: a stretch of the next panel,
+    float *next_c;           // and C of the next tile
 } Tile;
 
 void KERNEL(gemm_tile)(const Tile *tile);
-size_t KERNEL(gemm_tile_panels)(size_t rows); // panels that one tile takes side by side: several when it has few rows, not packed
+size_t KERNEL(gemm_tile_panels)(size_t rows); // panels that one tile takes side by side: several when it has few rows
 size_t KERNEL(gemm_tile_stretch)(size_t k);   // floats of next_b that one tile fetches
 
 // A strip is a product with so few rows of A that packing B would cost as much: both are read where they are.

@@ -88,60 +88,78 @@ typedef struct {
 
 typedef struct { // a block of C and the block of k that is being added to it
     size_t tile0, tile1, panel0, panel1, k0, k;
-    const float *a;               // what the tiles read: A itself, or this thread's copy
-    size_t a_row;                 // floats between its rows; 0: packed tiles [k][TILE_ROWS]
+    const float *a;               // what the tiles read: one after the other [k][rows of the tile]
 } Block;
 
 static size_t tile_row(const Product *g, size_t tile) { return tile * g->height + min_size(tile, g->taller); } // its first row
 
-// Tiles [k][TILE_ROWS] of A. Columns that are contiguous are read along, a few at a time, so that every line is read once.
-// They are copied in rounded pieces: what is too much lies where the next column goes; the last columns have no room for that.
-static void pack_tiles(const Product *g, const Block *block, float *to)
+// A tile [k][rows] of rows that are contiguous; where fewer than eight of them are left in A, through a copy beside.
+static void pack_tile_rows(const Product *g, const Block *block, size_t row, size_t rows, float *to)
 {
-    enum { COLUMNS = 4, PIECE = (TILE_ROWS + 7) / 8 * 8 };
-    size_t row0 = tile_row(g, block->tile0), room = ceil_div(PIECE, g->a_col), along = g->a_row == 1 && block->k > room ? block->k - room : 0;
-    const float *a = g->a + row0 * g->a_row + block->k0 * g->a_col;
-    for (size_t p = 0; p < along; p += COLUMNS) {
-        const float *from = a + p * g->a_col;
-        float *packed = to + p * TILE_ROWS;
-        for (size_t tile = block->tile0; tile < block->tile1; tile++, packed += TILE_ROWS * block->k) {
-            for (size_t i = 0; i < min_size(COLUMNS, along - p); i++) memcpy(packed + i * TILE_ROWS, from + i * g->a_col, PIECE * sizeof *packed);
-            from += g->height + (tile < g->taller);
+    enum { PIECE = 8 };
+    _Static_assert(TILE_ROWS <= 8, "a tile's rows are transposed at once");
+    const float *a = g->a + row * g->a_row + block->k0;
+    float beside[PIECE][PIECE] = {{0}};
+    bool inside = row + PIECE <= g->m;
+    size_t p = 0;
+    for (; p + PIECE <= block->k; p += PIECE) {
+        v8 column[PIECE];
+        if (inside) v8_transpose_8(column, a + p, g->a_row);
+        else {
+            for (size_t i = 0; i < rows; i++) memcpy(beside[i], a + i * g->a_row + p, sizeof beside[i]);
+            v8_transpose_8(column, beside[0], PIECE);
         }
+        UNROLL for (size_t j = 0; j < PIECE; j++) v8_store(to + (p + j) * rows, column[j]); // what is too much is overwritten next
     }
-    for (size_t tile = block->tile0; tile < block->tile1; tile++)
-        for (size_t row = tile_row(g, tile), i = 0; row + i < tile_row(g, tile + 1); i++)
-            for (size_t p = along; p < block->k; p++)
-                to[(tile - block->tile0) * TILE_ROWS * block->k + p * TILE_ROWS + i] = a[(row + i - row0) * g->a_row + p * g->a_col];
+    for (; p < block->k; p++)
+        for (size_t i = 0; i < rows; i++) to[p * rows + i] = a[i * g->a_row + p];
 }
 
-// Where the tiles of a block read A. Rows that are far apart are copied together: at strides near a power of two they
-// would compete for the same few sets of the caches.
+// All tiles of a block where columns are contiguous: a few are read along at a time, so that every line is read once.
+// They are copied in rounded pieces: what is too much lies where the next column goes; the last columns have no room for that.
+static void pack_tile_columns(const Product *g, const Block *block, float *to)
+{
+    enum { COLUMNS = 4, PIECE = (TILE_ROWS + 7) / 8 * 8 };
+    size_t row0 = tile_row(g, block->tile0), room = ceil_div(PIECE, min_size(g->a_col, g->height));
+    size_t along = block->k > room ? block->k - room : 0;
+    const float *a = g->a + row0 + block->k0 * g->a_col;
+    for (size_t p = 0; p < along; p += COLUMNS) {
+        const float *from = a + p * g->a_col;
+        for (size_t tile = block->tile0; tile < block->tile1; tile++) {
+            size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
+            float *packed = to + (row - row0) * block->k + p * rows;
+            for (size_t i = 0; i < min_size(COLUMNS, along - p); i++) memcpy(packed + i * rows, from + i * g->a_col, PIECE * sizeof *packed);
+            from += rows;
+        }
+    }
+    for (size_t tile = block->tile0; tile < block->tile1; tile++) {
+        size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
+        for (size_t p = along; p < block->k; p++)
+            for (size_t i = 0; i < rows; i++) to[(row - row0) * block->k + p * rows + i] = a[row - row0 + i + p * g->a_col];
+    }
+}
+
+// What the tiles of a block read of A. A single row is read where it is.
 static void prepare_a(const Product *g, Block *block, float *buffer)
 {
-    if (g->a_col != 1) {
-        pack_tiles(g, block, buffer);
-        block->a = buffer, block->a_row = 0;
-        return;
-    }
-    size_t row0 = tile_row(g, block->tile0), rows = tile_row(g, block->tile1) - row0;
-    block->a = g->a + row0 * g->a_row + block->k0, block->a_row = g->a_row;
-    if (g->a_row < 2 * K_BLOCK || rows == 1) return;
-    for (size_t i = 0; i < rows; i++) memcpy(buffer + i * block->k, block->a + i * g->a_row, block->k * sizeof *buffer);
-    block->a = buffer, block->a_row = block->k;
+    size_t row0 = tile_row(g, block->tile0);
+    block->a = buffer;
+    if (g->a_row == 1) pack_tile_columns(g, block, buffer);
+    else if (g->m == 1) block->a = g->a + block->k0;
+    else
+        for (size_t tile = block->tile0; tile < block->tile1; tile++) {
+            size_t row = tile_row(g, tile);
+            pack_tile_rows(g, block, row, tile_row(g, tile + 1) - row, buffer + (row - row0) * block->k);
+        }
 }
 
 // One tile of a block, and the panels that it takes at once.
 static void run_tile(const Product *g, const Block *block, size_t tile, size_t panel, size_t panels, const float *b, size_t b_panel)
 {
-    size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row, first = row - tile_row(g, block->tile0);
-    const float *a = block->a + (block->a_row ? first * block->a_row : (tile - block->tile0) * TILE_ROWS * block->k);
-    Tile t = {g->c + row * g->c_row + panel * PANEL, a, b, g->c_row, block->a_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
-        block->k, g->accumulate || block->k0, block->a, b, g->c + row * g->c_row + panel * PANEL};
-    if (tile + 1 < block->tile1) {
-        t.next_a = a + (block->a_row ? rows * block->a_row : TILE_ROWS * block->k);
-        t.next_c += rows * g->c_row;
-    }
+    size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
+    float *c = g->c + row * g->c_row + panel * PANEL;
+    Tile t = {c, block->a + (row - tile_row(g, block->tile0)) * block->k, b, g->c_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
+        block->k, g->accumulate || block->k0, b, tile + 1 < block->tile1 ? c + rows * g->c_row : c};
     size_t stretch = KERNEL(gemm_tile_stretch)(block->k); // the tiles over one panel fetch the next together
     if (!g->b && panel + panels < block->panel1)
         t.next_b += panels * b_panel + min_size((tile - block->tile0) * stretch, block->k * PANEL - stretch);
@@ -152,7 +170,7 @@ static void run_tile(const Product *g, const Block *block, size_t tile, size_t p
 // contiguous and should be read along, else no more than the tiles read at once, which stays in the first cache.
 static void run_panels(const Product *g, const Block *block, float *buffer)
 {
-    bool lone = block->tile1 - block->tile0 == 1 && block->a_row;
+    bool lone = block->tile1 - block->tile0 == 1;
     size_t at_once = lone ? KERNEL(gemm_tile_panels)(tile_row(g, block->tile1) - tile_row(g, block->tile0)) : 1;
     size_t group = !g->b ? block->panel1 - block->panel0 : g->b_col == 1 ? B_FLOATS / (block->k * PANEL) : at_once;
     for (size_t panel0 = block->panel0; panel0 < block->panel1; panel0 += group) {
@@ -250,7 +268,9 @@ static void run_share(Job *job, size_t thread, size_t team)
         run_blocks(job, g, buffer);
         return;
     }
-    size_t k_step = min_size(g->k, MATMUL_SHARED_FLOATS / PANEL), n_step = MATMUL_SHARED_FLOATS / (k_step * PANEL) * PANEL;
+    enum { LEAST_K = 4 * K_BLOCK };
+    size_t k_step = min_size(g->k, max_size(LEAST_K, MATMUL_SHARED_FLOATS / (g->panels * PANEL))); // A is packed once for each n_step
+    size_t n_step = MATMUL_SHARED_FLOATS / (k_step * PANEL) * PANEL;
     for (size_t k0 = 0; k0 < g->k; k0 += k_step)
         for (size_t n0 = 0; n0 < g->n; n0 += n_step) {
             Product part = *g;

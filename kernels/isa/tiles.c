@@ -5,7 +5,7 @@
 #include "kernels/matmul-internal.h"
 
 /* Compilers keep the accumulators of an unrolled loop in their registers only if the operands are still alive after the
- * multiply-add, and walk the rows of A with one index register only if they cannot know that the stride never changes. */
+ * multiply-add, and strips walk the rows of A with one index register only if they cannot know that the stride never changes. */
 #if defined(__GNUC__) && defined(RAFT_ISA_avx512)
 #define KEEP(v) __asm__ volatile("" : : "v"(v))
 #define KEEP8(v) __asm__ volatile("" : : "v"(v))
@@ -26,13 +26,13 @@
 #define INLINED static inline
 #endif
 #if defined(__GNUC__)
-#define OPAQUE(integer) __asm__("" : "+r"(integer))
+#define OPAQUE(x) __asm__("" : "+r"(x))
 #define ORDERED() __asm__ volatile("" : : : "memory")
 #define FETCH(p) __builtin_prefetch(p)
 #define FETCH_FAR(p) __builtin_prefetch(p, 0, 2) // into the second cache: the first is full
 #define FETCH_WRITE(p) __builtin_prefetch(p, 1)
 #else
-#define OPAQUE(integer) (void)(integer)
+#define OPAQUE(x) (void)(x)
 #define ORDERED() (void)0
 #define FETCH(p) (void)(p)
 #define FETCH_FAR(p) (void)(p)
@@ -44,47 +44,48 @@
 
 // X(rows, panels side by side): as many independent chains as hide the latency of a multiply-add.
 #if defined(RAFT_ISA_avx512)
-#define TILE_LIST(X) X(1, 4) X(2, 4) X(3, 2) X(4, 2) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) X(13, 1) X(14, 1)
+#define TILE_LIST(X) X(1, 2) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
 #elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
 #define TILE_LIST(X) X(1, 4) X(2, 3) X(3, 2) X(4, 1) X(5, 1) X(6, 1)
 #else
 #define TILE_LIST(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
 #endif
-enum { MAX_PANELS = 4, FETCHED = 2 * VECTORS /* lines of the next panel for each LINE steps of p */ };
+enum { MAX_PANELS = 4, FETCHED = 4 /* lines of the next panel for each LINE steps of p */ };
 
-// Inlined with constant rows, vectors and direct, so that `sum` is registers and every loop but those over p is gone.
-// Rows of A are addressed in threes, from one pointer and one stride.
-INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors, const bool direct)
+// Inlined with constant rows and vectors, so that `sum` is registers and every loop but those over p is gone.
+INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors)
 {
     const size_t c_row = tile->c_row, b_panel = tile->b_panel;
-    size_t a_row = tile->a_row, left = tile->k;
-    const float *a[(TILE_ROWS + 2) / 3], *b = tile->b, *next_a = tile->next_a, *next_b = tile->next_b;
+    const float *a = tile->a, *b = tile->b, *next_b = tile->next_b;
     float *c = tile->c;
+    size_t left = tile->k;
     v16 sum[TILE_ROWS][MAX_PANELS * VECTORS];
 #define STEP(p) do { \
         v16 row[MAX_PANELS * VECTORS]; \
         UNROLL for (size_t v = 0; v < vectors; v++) row[v] = v16_load(b + v / VECTORS * b_panel + (p) * PANEL + v % VECTORS * LANES); \
         UNROLL for (size_t i = 0; i < rows; i++) { \
-            if (direct && i % 3 == 0) OPAQUE(a_row); \
-            v16 x = v16_set(direct ? a[i / 3][i % 3 * a_row + (p)] : a[0][(p) * TILE_ROWS + i]); \
+            v16 x = v16_set(a[(p) * rows + i]); \
             UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = v16_fma(x, row[v], sum[i][v]); \
             KEEP(x); \
         } \
         UNROLL for (size_t v = 0; v < vectors; v++) KEEP(row[v]); \
         ORDERED(); \
     } while (0)
-#define ADVANCE(steps) do { \
-        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += (steps) * (direct ? 1 : TILE_ROWS); \
-        b += (steps) * PANEL, left -= (steps); \
+// One row's address after the other, or a compiler works them all out beforehand and has no registers for them.
+#define EACH_ROW(first, action) do { \
+        float *row = (first); \
+        UNROLL for (size_t i = 0; i < rows; i++, row += c_row) { \
+            OPAQUE(row); \
+            UNROLL for (size_t v = 0; v < vectors; v++) action; \
+        } \
     } while (0)
-    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = tile->a + i * a_row;
-    if (tile->accumulate) EACH(sum[i][v] = v16_load(c + i * c_row + v * LANES));
+#define ADVANCE(steps) (a += (steps) * rows, b += (steps) * PANEL, left -= (steps))
+    if (tile->accumulate) EACH_ROW(c, sum[i][v] = v16_load(row + v * LANES));
     else EACH(sum[i][v] = v16_zero());
-    EACH(FETCH_WRITE(tile->next_c + i * c_row + v * LANES));
+    EACH_ROW(tile->next_c, FETCH_WRITE(row + v * LANES));
     while (left >= LINE) {
-        UNROLL for (size_t i = 0; i < rows; i++) FETCH(next_a + i * (direct ? a_row : LINE));
         UNROLL for (size_t line = 0; line < FETCHED; line++) FETCH_FAR(next_b + line * LINE);
-        next_a += LINE * (direct ? 1 : TILE_ROWS), next_b += FETCHED * LINE;
+        next_b += FETCHED * LINE;
         for (size_t quarter = 0; quarter < LINE / 4; quarter++) {
             STEP(0);
             STEP(1);
@@ -97,29 +98,30 @@ INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors,
         STEP(0);
         ADVANCE(1);
     }
-    EACH(v16_store(c + i * c_row + v * LANES, sum[i][v]));
+    EACH_ROW(c, v16_store(row + v * LANES, sum[i][v]));
 #undef STEP
 #undef ADVANCE
+#undef EACH_ROW
 }
 
 typedef void TileKernel(const Tile *tile);
-typedef struct { TileKernel *direct, *packed, *wide, *direct_narrow, *packed_narrow; size_t panels; } TileKernels;
+typedef struct {
+    TileKernel *of[VECTORS]; // of 1, 2, ... vectors: the last panel may hold fewer than the others
+    TileKernel *wide;        // of `panels` whole panels
+    size_t panels;
+} TileKernels;
 
-#define TILE_KERNELS(rows, panels) \
-    static void direct_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, true); } \
-    static void packed_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS, false); } \
-    static void wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels, true); }
-TILE_LIST(TILE_KERNELS)
-#if VECTORS > 1 // one vector of the last panel may be all there is of it
-#define NARROW_KERNELS(rows, panels) \
-    static void direct_narrow_##rows(const Tile *tile) { tile_run(tile, rows, 1, true); } \
-    static void packed_narrow_##rows(const Tile *tile) { tile_run(tile, rows, 1, false); }
-TILE_LIST(NARROW_KERNELS)
-#define TILE_ENTRY(rows, panels) {direct_##rows, packed_##rows, wide_##rows, direct_narrow_##rows, packed_narrow_##rows, panels},
+#if VECTORS == 4
+#define EACH_WIDTH(X, rows) X(rows, 1) X(rows, 2) X(rows, 3) X(rows, 4)
 #else
-#define TILE_ENTRY(rows, panels) {direct_##rows, packed_##rows, wide_##rows, direct_##rows, packed_##rows, panels},
+#define EACH_WIDTH(X, rows) X(rows, 1)
 #endif
-static const TileKernels tile_kernels[TILE_ROWS + 1] = {{NULL, NULL, NULL, NULL, NULL, 0}, TILE_LIST(TILE_ENTRY)};
+#define TILE_KERNEL(rows, vectors) static void tile_##rows##x##vectors(const Tile *tile) { tile_run(tile, rows, vectors); }
+#define TILE_KERNELS(rows, panels) EACH_WIDTH(TILE_KERNEL, rows) static void wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels); }
+TILE_LIST(TILE_KERNELS)
+#define TILE_NAME(rows, vectors) tile_##rows##x##vectors,
+#define TILE_ENTRY(rows, panels) {{EACH_WIDTH(TILE_NAME, rows)}, wide_##rows, panels},
+static const TileKernels tile_kernels[TILE_ROWS + 1] = {{{NULL}, NULL, 0}, TILE_LIST(TILE_ENTRY)};
 
 size_t KERNEL(gemm_tile_panels)(size_t rows) { return tile_kernels[rows].panels; }
 size_t KERNEL(gemm_tile_stretch)(size_t k) { return k / LINE * FETCHED * LINE; }
@@ -127,21 +129,22 @@ size_t KERNEL(gemm_tile_stretch)(size_t k) { return k / LINE * FETCHED * LINE; }
 void KERNEL(gemm_tile)(const Tile *tile)
 {
     const TileKernels *kernels = &tile_kernels[tile->rows];
-    size_t columns = tile->columns, full = columns <= LANES ? LANES : PANEL;
-    TileKernel *kernel = tile->a_row ? kernels->direct : kernels->packed;
-    if (columns <= LANES) kernel = tile->a_row ? kernels->direct_narrow : kernels->packed_narrow;
-    if (columns > PANEL) kernel = kernels->wide, full = columns;
-    if (columns == full) {
-        kernel(tile);
+    if (tile->columns > PANEL) {
+        kernels->wide(tile);
         return;
     }
-    // Fewer columns than a vector: computed in a tile beside, where the rest does no harm.
+    size_t columns = tile->columns, vectors = (columns + LANES - 1) / LANES;
+    if (columns == vectors * LANES) {
+        kernels->of[vectors - 1](tile);
+        return;
+    }
+    // A vector that reaches beyond the last column: computed in a tile beside, where the rest does no harm.
     float beside[TILE_ROWS * PANEL];
     Tile t = *tile;
     t.c = beside, t.c_row = PANEL;
     for (size_t i = 0; i < tile->rows; i++)
-        for (size_t j = 0; j < full; j++) beside[i * PANEL + j] = tile->accumulate && j < columns ? tile->c[i * tile->c_row + j] : 0;
-    kernel(&t);
+        for (size_t j = 0; j < vectors * LANES; j++) beside[i * PANEL + j] = tile->accumulate && j < columns ? tile->c[i * tile->c_row + j] : 0;
+    kernels->of[vectors - 1](&t);
     for (size_t i = 0; i < tile->rows; i++) memcpy(tile->c + i * tile->c_row, beside + i * PANEL, columns * sizeof *beside);
 }
 
