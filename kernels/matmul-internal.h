@@ -17,6 +17,12 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#if defined(__GNUC__)
+#define FETCH(p) __builtin_prefetch(p)
+#else
+#define FETCH(p) (void)(p)
+#endif
+
 /* Accumulators fill the registers that the operands leave: 6 x 4 of 32 zmm, 6 x 2 of 16 ymm, 6 x 4 of 32 NEON registers. Wide
  * tiles are better than high ones: a step loads VECTORS vectors of B and broadcasts TILE_ROWS numbers of A, and every instruction
  * that is no multiply-add is one that a core shared with another thread has no time for (docs/PERFORMANCE.md).

@@ -19,7 +19,7 @@
 #endif
 
 // A thread's buffer holds a block of A, then panels of B of its own.
-enum { A_FLOATS = (ROW_BLOCK + TILE_ROWS) * K_BLOCK, B_FLOATS = MATMUL_THREAD_FLOATS - A_FLOATS };
+enum { A_FLOATS = (ROW_BLOCK + TILE_ROWS) * (K_BLOCK + LINE), B_FLOATS = MATMUL_THREAD_FLOATS - A_FLOATS };
 _Static_assert(B_FLOATS >= 4 * K_BLOCK * PANEL, "a thread's buffer is too small");
 enum { SERIAL_FLOPS = 30000 }; // below, waking the other threads costs more than the product
 
@@ -93,6 +93,12 @@ typedef struct { // a block of C and the block of k that is being added to it
 
 static size_t tile_row(const Product *g, size_t tile) { return tile * g->height + min_size(tile, g->taller); } // its first row
 
+// Where a block's packed tile begins. A line between two keeps those of equal height out of the same sets of the first cache.
+static size_t tile_place(const Product *g, const Block *block, size_t tile)
+{
+    return (tile_row(g, tile) - tile_row(g, block->tile0)) * block->k + (tile - block->tile0) * LINE;
+}
+
 // A tile [k][rows] of rows that are contiguous; where fewer than eight of them are left in A, through a copy beside.
 static void pack_tile_rows(const Product *g, const Block *block, size_t row, size_t rows, float *to)
 {
@@ -127,29 +133,31 @@ static void pack_tile_columns(const Product *g, const Block *block, float *to)
         const float *from = a + p * g->a_col;
         for (size_t tile = block->tile0; tile < block->tile1; tile++) {
             size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
-            float *packed = to + (row - row0) * block->k + p * rows;
-            for (size_t i = 0; i < min_size(COLUMNS, along - p); i++) memcpy(packed + i * rows, from + i * g->a_col, PIECE * sizeof *packed);
+            float *packed = to + tile_place(g, block, tile) + p * rows;
+            for (size_t i = 0; i < min_size(COLUMNS, along - p); i++) {
+                FETCH(from + (i + 2 * COLUMNS) * g->a_col); // a block's stretch of a column is too short for the machine to foresee the next
+                memcpy(packed + i * rows, from + i * g->a_col, PIECE * sizeof *packed);
+            }
             from += rows;
         }
     }
     for (size_t tile = block->tile0; tile < block->tile1; tile++) {
         size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
         for (size_t p = along; p < block->k; p++)
-            for (size_t i = 0; i < rows; i++) to[(row - row0) * block->k + p * rows + i] = a[row - row0 + i + p * g->a_col];
+            for (size_t i = 0; i < rows; i++) to[tile_place(g, block, tile) + p * rows + i] = a[row - row0 + i + p * g->a_col];
     }
 }
 
 // What the tiles of a block read of A. A single row is read where it is.
 static void prepare_a(const Product *g, Block *block, float *buffer)
 {
-    size_t row0 = tile_row(g, block->tile0);
     block->a = buffer;
     if (g->a_row == 1) pack_tile_columns(g, block, buffer);
     else if (g->m == 1) block->a = g->a + block->k0;
     else
         for (size_t tile = block->tile0; tile < block->tile1; tile++) {
             size_t row = tile_row(g, tile);
-            pack_tile_rows(g, block, row, tile_row(g, tile + 1) - row, buffer + (row - row0) * block->k);
+            pack_tile_rows(g, block, row, tile_row(g, tile + 1) - row, buffer + tile_place(g, block, tile));
         }
 }
 
@@ -158,7 +166,7 @@ static void run_tile(const Product *g, const Block *block, size_t tile, size_t p
 {
     size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
     float *c = g->c + row * g->c_row + panel * PANEL;
-    Tile t = {c, block->a + (row - tile_row(g, block->tile0)) * block->k, b, g->c_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
+    Tile t = {c, block->a + tile_place(g, block, tile), b, g->c_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
         block->k, g->accumulate || block->k0, b, tile + 1 < block->tile1 ? c + rows * g->c_row : c};
     size_t stretch = KERNEL(gemm_tile_stretch)(block->k); // the tiles over one panel fetch the next together
     if (!g->b && panel + panels < block->panel1)

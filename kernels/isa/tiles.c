@@ -28,13 +28,11 @@
 #if defined(__GNUC__)
 #define OPAQUE(x) __asm__("" : "+r"(x))
 #define ORDERED() __asm__ volatile("" : : : "memory")
-#define FETCH(p) __builtin_prefetch(p)
 #define FETCH_FAR(p) __builtin_prefetch(p, 0, 2) // into the second cache: the first is full
 #define FETCH_WRITE(p) __builtin_prefetch(p, 1)
 #else
 #define OPAQUE(x) (void)(x)
 #define ORDERED() (void)0
-#define FETCH(p) (void)(p)
 #define FETCH_FAR(p) (void)(p)
 #define FETCH_WRITE(p) (void)(p)
 #endif
