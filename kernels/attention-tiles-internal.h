@@ -15,6 +15,13 @@
 #include <omp.h>
 #endif
 
+#if defined(__clang__)
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#elif defined(__GNUC__)
+#define UNROLL_4 _Pragma("GCC unroll 4")
+#else
+#define UNROLL_4
+#endif
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -31,7 +38,7 @@ enum { ROWS = 6, WIDE = 1, KEY_ROWS = 6 };
 #else
 enum { ROWS = 2, WIDE = 1, KEY_ROWS = 2 };
 #endif
-enum { MAX_WIDE = 4, MAX_TILE = 16 };
+enum { MAX_WIDE = 4, MAX_TILE = 24 };
 _Static_assert((int)ROWS <= (int)ATTENTION_ROWS && ATTENTION_QUERIES % ROWS == 0, "tiles fill their blocks");
 _Static_assert(PAGE == LANES, "a vector holds one element of each key of a page");
 
@@ -43,7 +50,7 @@ static inline size_t kv_offset(const AttentionShape *shape, size_t kv) { return 
 INLINE void dot_tile(v16 *acc, const float *const *a, const float *const *b, size_t n, const int rows, const int wide)
 {
     for (int t = 0; t < rows * wide; t++) acc[t] = v16_zero();
-    for (size_t i = 0; i < n; i++) {
+    UNROLL_4 for (size_t i = 0; i < n; i++) {
         v16 column[MAX_WIDE];
         for (int w = 0; w < wide; w++) column[w] = v16_load(b[w] + i * LANES);
         for (int r = 0; r < rows; r++) {
@@ -72,7 +79,7 @@ INLINE void chain_page(v16 *acc, const float *p, const float *b, size_t b_row, s
     const int rows, const int wide)
 {
     if (keys >= (page + 1) * PAGE) {
-        for (size_t j = 0; j < PAGE; j++) chain_step(acc, p + j, PAGE, b + j * b_row, lanes, 0, (size_t)rows, rows, wide);
+        UNROLL_4 for (size_t j = 0; j < PAGE; j++) chain_step(acc, p + j, PAGE, b + j * b_row, lanes, 0, (size_t)rows, rows, wide);
         return;
     }
     size_t all = keys_in_page(keys, page), any = keys_in_page(end, page), j = 0;

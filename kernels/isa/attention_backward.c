@@ -22,7 +22,7 @@
 
 #include <assert.h>
 
-enum { BLOCK_KEYS = ATTENTION_KEY_PAGES * PAGE, REST_ROWS = PAGE % KEY_ROWS };
+enum { BLOCK_KEYS = ATTENTION_KEY_PAGES * PAGE };
 
 /* One head of one span. Rows that are a model's width apart share cache sets, so the head works on rows next to each other and
  * copies them in and out. */
@@ -134,24 +134,28 @@ INLINE void chain_queries(const PageGradient *p, size_t key, size_t column, size
     size_t x = start > 0 ? (size_t)start : 0;
     for (; x < queries && (ptrdiff_t)x < start + rows - 1; x++)
         chain_step(acc, a + x * PAGE, 1, b + x * hd, lanes, 0, (size_t)((ptrdiff_t)x - start) + 1, rows, wide);
-    for (; x < queries; x++) chain_step(acc, a + x * PAGE, 1, b + x * hd, lanes, 0, (size_t)rows, rows, wide);
+    UNROLL_4 for (; x < queries; x++) chain_step(acc, a + x * PAGE, 1, b + x * hd, lanes, 0, (size_t)rows, rows, wide);
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) store_up_to(c + (size_t)r * hd + (size_t)w * LANES, acc[r * wide + w], lanes);
 }
 
-INLINE void gradient_keys(const PageGradient *p, size_t key, const int rows)
+// All keys of the page for `wide` vectors of columns, `rows` at a time.
+INLINE void gradient_columns(const PageGradient *p, size_t column, size_t lanes, const int rows, const int wide)
 {
-    size_t hd = p->head_dim, column = 0;
-    for (; column + WIDE * LANES <= hd; column += WIDE * LANES) chain_queries(p, key, column, LANES, rows, WIDE);
-    for (; WIDE > 1 && column + LANES <= hd; column += LANES) chain_queries(p, key, column, LANES, rows, 1);
-    if (column < hd) chain_queries(p, key, column, hd - column, rows, 1);
+    size_t key = 0;
+    for (; key + (size_t)rows <= PAGE; key += (size_t)rows) chain_queries(p, key, column, lanes, rows, wide);
+    if (key < PAGE) chain_queries(p, key, column, lanes, PAGE % rows, wide);
 }
 
 static void gradient_page(const PageGradient *p)
 {
-    size_t key = 0;
-    for (; key + KEY_ROWS <= PAGE; key += KEY_ROWS) gradient_keys(p, key, KEY_ROWS);
-    if (key < PAGE) gradient_keys(p, key, REST_ROWS);
+    size_t hd = p->head_dim, column = 0;
+#if defined(RAFT_ISA_avx512)
+    for (; column + 4 * LANES <= hd; column += 4 * LANES) gradient_columns(p, column, LANES, 6, 4);
+#endif
+    for (; column + WIDE * LANES <= hd; column += WIDE * LANES) gradient_columns(p, column, LANES, KEY_ROWS, WIDE);
+    for (; WIDE > 1 && column + LANES <= hd; column += LANES) gradient_columns(p, column, LANES, KEY_ROWS, 1);
+    if (column < hd) gradient_columns(p, column, hd - column, KEY_ROWS, 1);
 }
 
 // dq of up to ROWS queries from i on continues over the keys of the block, which starts at key `first`.
