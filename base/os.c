@@ -447,6 +447,16 @@ size_t os_cpu_count(void)
     return info.dwNumberOfProcessors ? info.dwNumberOfProcessors : 1;
 }
 
+size_t os_second_cache_bytes(void)
+{
+    SYSTEM_LOGICAL_PROCESSOR_INFORMATION list[64];
+    DWORD bytes = sizeof list;
+    if (!GetLogicalProcessorInformation(list, &bytes)) return 0;
+    for (size_t i = 0; i < bytes / sizeof *list; i++)
+        if (list[i].Relationship == RelationCache && list[i].Cache.Level == 2) return list[i].Cache.Size;
+    return 0;
+}
+
 double os_peak_memory_mb(void)
 {
     PROCESS_MEMORY_COUNTERS counters;
@@ -486,6 +496,21 @@ size_t os_cpu_count(void)
 #endif
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (size_t)online : 1;
+}
+
+size_t os_second_cache_bytes(void)
+{
+#if defined(__APPLE__)
+    uint64_t bytes = 0;
+    size_t size = sizeof bytes;
+    return sysctlbyname("hw.l2cachesize", &bytes, &size, NULL, 0) ? 0 : (size_t)bytes;
+#else
+    unsigned kilobytes = 0;
+    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index2/size", "r"); // "1280K"; 0 and 1 are the halves of the first
+    if (file && fscanf(file, "%5uK", &kilobytes) != 1) kilobytes = 0;
+    if (file) fclose(file);
+    return (size_t)kilobytes * 1024;
+#endif
 }
 
 // The value of the first line of `path` that starts with `key`, in buffer; NULL when there is none.

@@ -60,6 +60,7 @@ int os_child_exchange(OsChild *child, const char *input, size_t n, size_t lines,
 
 double os_now_s(void);           // monotonic seconds, for progress and timing only: never reaches the arithmetic
 size_t os_cpu_count(void);
+size_t os_second_cache_bytes(void); // of one core; 0: the system does not say
 double os_peak_memory_mb(void);  // peak resident set of this process
 void os_use_large_pages(void *memory, size_t bytes); // a wish, granted where the system can: fewer misses of the address cache
 bool os_is_terminal(FILE *file);

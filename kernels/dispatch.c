@@ -4,6 +4,8 @@
  */
 #include "kernels/kernels.h"
 
+#include "base/os.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,9 +84,10 @@ int compute_init(Compute *cx, const char *isa, const char *matmul, size_t thread
     cx->threads = (size_t)omp_get_max_threads();
 #endif
     (void)threads;
-    cx->scratch_floats = cx->threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS;
-    cx->scratch = mem_new(err, cx->scratch_floats, sizeof *cx->scratch);
-    return cx->scratch ? 0 : -1;
+    cx->blocking = cx->k->gemm_blocking(os_second_cache_bytes());
+    cx->gemm = (GemmScratch){.count = cx->threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS, .row_block = cx->blocking.row_block};
+    cx->gemm.floats = mem_new(err, cx->gemm.count, sizeof *cx->gemm.floats);
+    return cx->gemm.floats ? 0 : -1;
 }
 
 void compute_rest(const Compute *cx)
@@ -97,6 +100,6 @@ void compute_rest(const Compute *cx)
 
 void compute_free(Compute *cx)
 {
-    mem_free(cx->scratch);
+    mem_free(cx->gemm.floats);
     *cx = (Compute){0};
 }

@@ -46,6 +46,7 @@ typedef struct { // one AdamW step (Loshchilov & Hutter 2019), coefficients alre
 } AdamwStep;
 
 typedef struct { size_t tile_rows, tile_columns, row_block, k_block; } GemmBlocking; // what the registers and the caches hold
+typedef struct { float *floats; size_t count, row_block; } GemmScratch; // packing buffers, and how many rows of A a block of it has
 
 /* X(return type, name, parameters): the one list that makes the struct, the prototypes and each instruction set's table. */
 #define KERNEL_LIST(X) \
@@ -95,12 +96,12 @@ typedef struct { size_t tile_rows, tile_columns, row_block, k_block; } GemmBlock
  * Each element of C is one chain of fused multiply-adds over p ascending, starting from C (accumulate) or +0. */
 #define MATMUL_KERNEL_LIST(X) \
     X(void, gemm, (float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col, \
-        size_t m, size_t n, size_t k, bool accumulate, float *scratch, size_t scratch_floats)) \
+        size_t m, size_t n, size_t k, bool accumulate, const GemmScratch *scratch)) \
     X(void, gemm_pack, (float *packed, const float *b, size_t b_row, size_t b_col, size_t n, size_t k)) \
     X(void, gemm_packed, (float *c, const float *a, const float *packed, size_t m, size_t n, size_t k, bool accumulate, \
-        float *scratch, size_t scratch_floats)) \
+        const GemmScratch *scratch)) \
     X(size_t, gemm_packed_floats, (size_t n, size_t k)) \
-    X(GemmBlocking, gemm_blocking, (void)) \
+    X(GemmBlocking, gemm_blocking, (size_t second_cache /* bytes; 0: not known */)) \
     X(double, fma_peak_flops, (double seconds)) /* measured: 2 * fused multiply-adds a second, all threads together */
 
 typedef struct Kernels {
@@ -115,14 +116,14 @@ extern const Kernels kernels_avx512, kernels_avx2, kernels_neon, kernels_plain;
 
 typedef enum { MATMUL_OWN, MATMUL_BLIS } MatmulBackend;
 
-enum { MATMUL_THREAD_FLOATS = 1 << 17, MATMUL_SHARED_FLOATS = 1 << 21 }; // packed blocks of A and B: 0.5 MB a thread and 8 MB
+enum { MATMUL_THREAD_FLOATS = 1 << 18, MATMUL_SHARED_FLOATS = 1 << 21 }; // packed blocks of A and B: 1 MB a thread and 8 MB
 
 typedef struct { // what a computation runs on; made once by main, passed down, never changed
     const Kernels *k;
     MatmulBackend backend;
     size_t threads;
-    float *scratch;        // matmul's packing buffers: MATMUL_THREAD_FLOATS a thread, then MATMUL_SHARED_FLOATS; one call at a time
-    size_t scratch_floats;
+    GemmScratch gemm;      // MATMUL_THREAD_FLOATS a thread, then MATMUL_SHARED_FLOATS; one call at a time
+    GemmBlocking blocking; // of matrix products, from the size of the second cache; changes speed, never a bit
     const struct Observer *observer; // who watches (observe.h); NULL: nobody
 } Compute;
 

@@ -26,18 +26,19 @@
 /* Accumulators fill the registers that the operands leave: 6 x 4 of 32 zmm, 6 x 2 of 16 ymm, 6 x 4 of 32 NEON registers. Wide
  * tiles are better than high ones: a step loads VECTORS vectors of B and broadcasts TILE_ROWS numbers of A, and every instruction
  * that is no multiply-add is one that a core shared with another thread has no time for (docs/PERFORMANCE.md).
- * A tile is at most TILE_ROWS rows of C by one panel of VECTORS * 16 columns; a block of k is as long as lets a panel and
- * two tiles' rows of A stay in the first cache, a block of rows as high as lets its part of A stay in the second. */
+ * A tile is at most TILE_ROWS rows of C by one panel of VECTORS * 16 columns; a block of k is as long as lets a panel stay in the
+ * first cache or near it, a block of rows as high as lets its part of A fill a quarter of the second. */
 #if defined(RAFT_ISA_avx512)
 #define VECTORS 4
-enum { TILE_ROWS = 6, K_BLOCK = 256, ROW_BLOCK = 192 };
+enum { TILE_ROWS = 6 };
 #elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
 #define VECTORS 1
-enum { TILE_ROWS = 6, K_BLOCK = 256, ROW_BLOCK = 144 };
+enum { TILE_ROWS = 6 };
 #else
 #define VECTORS 1
-enum { TILE_ROWS = 4, K_BLOCK = 256, ROW_BLOCK = 128 };
+enum { TILE_ROWS = 4 };
 #endif
+enum { K_BLOCK = 256, LEAST_ROW_BLOCK = 64, MOST_ROW_BLOCK = 384 };
 enum { PANEL = VECTORS * LANES, LINE = 16 /* floats in a cache line */ };
 
 typedef struct {

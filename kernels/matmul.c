@@ -64,7 +64,7 @@ static void product(const Compute *cx, float *c, const float *a, size_t a_row, s
     size_t b_col, size_t m, size_t n, size_t k, bool accumulate)
 {
     if (cx->backend == MATMUL_BLIS) blis_gemm(cx, c, a, a_row, a_col, b, b_row, b_col, m, n, k, accumulate);
-    else cx->k->gemm(c, a, a_row, a_col, b, b_row, b_col, m, n, k, accumulate, cx->scratch, cx->scratch_floats);
+    else cx->k->gemm(c, a, a_row, a_col, b, b_row, b_col, m, n, k, accumulate, &cx->gemm);
 }
 
 void matmul_forward(const Compute *cx, float *y, const float *x, const float *w, size_t rows, size_t out, size_t in, bool accumulate)
@@ -97,7 +97,7 @@ void matmul_pack(const Compute *cx, float *packed, const float *w, size_t out, s
 void matmul_forward_packed(const Compute *cx, float *y, const float *x, const float *packed, size_t rows, size_t out, size_t in, bool accumulate)
 {
     if (cx->backend == MATMUL_BLIS) blis_gemm(cx, y, x, in, 1, packed, 1, in, rows, out, in, accumulate);
-    else cx->k->gemm_packed(y, x, packed, rows, out, in, accumulate, cx->scratch, cx->scratch_floats);
+    else cx->k->gemm_packed(y, x, packed, rows, out, in, accumulate, &cx->gemm);
 }
 
 size_t matmul_packed_input_floats(const Compute *cx, size_t out, size_t in) { return matmul_packed_floats(cx, in, out); }
@@ -111,7 +111,7 @@ void matmul_pack_input(const Compute *cx, float *packed, const float *w, size_t 
 void matmul_backward_input_packed(const Compute *cx, float *dx, const float *dy, const float *packed, size_t rows, size_t out, size_t in, bool accumulate)
 {
     if (cx->backend == MATMUL_BLIS) blis_gemm(cx, dx, dy, out, 1, packed, in, 1, rows, in, out, accumulate);
-    else cx->k->gemm_packed(dx, dy, packed, rows, in, out, accumulate, cx->scratch, cx->scratch_floats);
+    else cx->k->gemm_packed(dx, dy, packed, rows, in, out, accumulate, &cx->gemm);
 }
 
 void matmul_reference(float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,

@@ -96,10 +96,10 @@ static void has_scratch_for_the_threads_asked_for(void **state)
     for (size_t threads = 1; threads <= 3; threads++) {
         assert_ok(compute_init(&cx, NULL, NULL, threads, &err), &err);
         assert_in_range(cx.threads, 1, threads);
-        assert_int_equal(cx.scratch_floats, cx.threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS);
-        for (size_t i = 0; i < cx.scratch_floats; i++) cx.scratch[i] = 1; // all of it is there
+        assert_int_equal(cx.gemm.count, cx.threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS);
+        for (size_t i = 0; i < cx.gemm.count; i++) cx.gemm.floats[i] = 1; // all of it is there
         compute_free(&cx);
-        assert_null(cx.scratch);
+        assert_null(cx.gemm.floats);
         compute_free(&cx);
     }
 }

@@ -206,6 +206,36 @@ static void a_row_does_not_depend_on_how_many_there_are(void **state)
     release(all), release(some);
 }
 
+// As many rows as the caches of some machine ask for; blocks of any height, all of A at once and a tile at a time among them.
+static void the_size_of_the_cache_changes_no_bit(void **state)
+{
+    (void)state;
+    enum { ROWS = 413, OUT = 70, IN = 600 };
+    const size_t caches[] = {0, 1, 256 << 10, 512 << 10, 2 << 20, (size_t)1 << 30};
+    const Kernels *list[4];
+    TestRandom random = {6};
+    Example e = example(&random, ROWS, OUT, IN);
+    float *usual = guarded(ROWS * OUT, 0), *other = guarded(ROWS * OUT, 0);
+    for (size_t i = kernels_available(list); i--;) {
+        Compute cx = compute(list[i]->isa, 2);
+        matmul_forward(&cx, usual, e.a, e.b_t, ROWS, OUT, IN, false);
+        size_t last = 0;
+        for (size_t j = 0; j < sizeof caches / sizeof *caches; j++) {
+            cx.gemm.row_block = cx.k->gemm_blocking(caches[j]).row_block;
+            if (j) assert_true(cx.gemm.row_block >= last);
+            last = j ? cx.gemm.row_block : 0;
+            matmul_forward(&cx, other, e.a, e.b_t, ROWS, OUT, IN, false);
+            assert_same_bits(other, usual, ROWS * OUT, list[i]->isa);
+        }
+        cx.gemm.row_block = 1;
+        matmul_forward(&cx, other, e.a, e.b_t, ROWS, OUT, IN, false);
+        assert_same_bits(other, usual, ROWS * OUT, list[i]->isa);
+        compute_free(&cx);
+    }
+    example_free(&e);
+    release(usual), release(other);
+}
+
 static void an_empty_sum_is_zero_or_what_was_there(void **state)
 {
     (void)state;
@@ -287,6 +317,7 @@ int main(void)
         cmocka_unit_test(large_products_are_the_same_chains),
         cmocka_unit_test(weight_gradient_in_two_calls_has_the_bits_of_one),
         cmocka_unit_test(a_row_does_not_depend_on_how_many_there_are),
+        cmocka_unit_test(the_size_of_the_cache_changes_no_bit),
         cmocka_unit_test(an_empty_sum_is_zero_or_what_was_there),
         cmocka_unit_test(zeros_and_infinities_follow_the_chain),
         cmocka_unit_test(blis_agrees_within_rounding),

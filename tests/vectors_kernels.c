@@ -22,7 +22,7 @@ static void run_fma(VectorCase *c)
     bool same = true;
     for (size_t i = 0; i < n; i++) {
         float soft = host_fmaf(a[i], b[i], y[i]);
-        c->cx->k->gemm(y + i, a + i, 1, 1, b + i, 1, 1, 1, 1, 1, true, c->cx->scratch, c->cx->scratch_floats);
+        c->cx->k->gemm(y + i, a + i, 1, 1, b + i, 1, 1, 1, 1, 1, true, &c->cx->gemm);
         same = same && (!memcmp(&soft, y + i, sizeof soft) || (soft != soft && y[i] != y[i]));
     }
     vector_put_floats(c, "y", y, n);

@@ -19,7 +19,7 @@
 #endif
 
 // A thread's buffer holds a block of A, then panels of B of its own.
-enum { A_FLOATS = (ROW_BLOCK + TILE_ROWS) * (K_BLOCK + LINE), B_FLOATS = MATMUL_THREAD_FLOATS - A_FLOATS };
+enum { A_FLOATS = (MOST_ROW_BLOCK + TILE_ROWS) * (K_BLOCK + LINE), B_FLOATS = MATMUL_THREAD_FLOATS - A_FLOATS };
 _Static_assert(B_FLOATS >= 4 * K_BLOCK * PANEL, "a thread's buffer is too small");
 enum { SERIAL_FLOPS = 30000 }; // below, waking the other threads costs more than the product
 
@@ -83,6 +83,7 @@ typedef struct {
     bool accumulate;
     size_t tiles, panels;         // C in tiles of at most TILE_ROWS rows, and panels
     size_t height, taller;        // every tile has `height` rows, the first `taller` of them one more
+    size_t row_block;             // rows of a block, at most about so many
     size_t row_blocks, column_blocks;
 } Product;
 
@@ -230,7 +231,7 @@ static void cut(Product *g, size_t threads)
     g->tiles = ceil_div(g->m, TILE_ROWS);
     g->height = g->m / g->tiles, g->taller = g->m % g->tiles;
     g->panels = ceil_div(g->n, PANEL);
-    g->row_blocks = ceil_div(g->m, ROW_BLOCK);
+    g->row_blocks = ceil_div(g->m, g->row_block);
     if (g->row_blocks > 1) g->row_blocks = max_size(g->row_blocks, min_size(want, g->m / FEWEST_ROWS));
     if (g->row_blocks >= threads) g->row_blocks = ceil_div(g->row_blocks, threads) * threads;
     if (g->a_col != 1) want = threads;
@@ -298,15 +299,16 @@ static void run_share(Job *job, size_t thread, size_t team)
         }
 }
 
-static void run(Product *g, float *scratch, size_t scratch_floats)
+static void run(Product *g, const GemmScratch *scratch)
 {
     if (!g->m || !g->n || !g->k) {
         if (!g->accumulate) memset(g->c, 0, g->m * g->n * sizeof *g->c);
         return;
     }
-    assert(scratch_floats >= MATMUL_SHARED_FLOATS + MATMUL_THREAD_FLOATS);
-    size_t room = (scratch_floats - MATMUL_SHARED_FLOATS) / MATMUL_THREAD_FLOATS; // threads that have a buffer
-    Job job = {.buffers = scratch, .threads = 1, .shared = scratch + room * MATMUL_THREAD_FLOATS};
+    assert(scratch->count >= MATMUL_SHARED_FLOATS + MATMUL_THREAD_FLOATS && scratch->row_block <= MOST_ROW_BLOCK);
+    g->row_block = scratch->row_block;
+    size_t room = (scratch->count - MATMUL_SHARED_FLOATS) / MATMUL_THREAD_FLOATS; // threads that have a buffer
+    Job job = {.buffers = scratch->floats, .threads = 1, .shared = scratch->floats + room * MATMUL_THREAD_FLOATS};
 #ifdef RAFT_OPENMP
     job.alone = omp_in_parallel();
     if (job.alone) {
@@ -333,14 +335,19 @@ static void run(Product *g, float *scratch, size_t scratch_floats)
 // ---- the table's functions -------------------------------------------------------------------------------------------
 
 void KERNEL(gemm)(float *c, const float *a, size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
-    size_t m, size_t n, size_t k, bool accumulate, float *scratch, size_t scratch_floats)
+    size_t m, size_t n, size_t k, bool accumulate, const GemmScratch *scratch)
 {
     Product g = {.c = c, .c_row = n, .a = a, .b = b, .a_row = a_row, .a_col = a_col, .b_row = b_row, .b_col = b_col,
         .m = m, .n = n, .k = k, .accumulate = accumulate};
-    run(&g, scratch, scratch_floats);
+    run(&g, scratch);
 }
 
-GemmBlocking KERNEL(gemm_blocking)(void) { return (GemmBlocking){TILE_ROWS, PANEL, ROW_BLOCK, K_BLOCK}; }
+GemmBlocking KERNEL(gemm_blocking)(size_t second_cache)
+{
+    enum { USUAL = 512 * 1024 };
+    size_t rows = (second_cache ? second_cache : USUAL) / 4 / (K_BLOCK * sizeof(float)) / TILE_ROWS * TILE_ROWS;
+    return (GemmBlocking){TILE_ROWS, PANEL, min_size(max_size(rows, LEAST_ROW_BLOCK), MOST_ROW_BLOCK), K_BLOCK};
+}
 
 size_t KERNEL(gemm_packed_floats)(size_t n, size_t k) { return ceil_div(n, PANEL) * PANEL * k; }
 
@@ -353,9 +360,9 @@ void KERNEL(gemm_pack)(float *packed, const float *b, size_t b_row, size_t b_col
 }
 
 void KERNEL(gemm_packed)(float *c, const float *a, const float *packed, size_t m, size_t n, size_t k, bool accumulate,
-    float *scratch, size_t scratch_floats)
+    const GemmScratch *scratch)
 {
     Product g = {.c = c, .c_row = n, .a = a, .a_row = k, .a_col = 1, .packed = packed, .packed_panel = k * PANEL,
         .m = m, .n = n, .k = k, .accumulate = accumulate};
-    run(&g, scratch, scratch_floats);
+    run(&g, scratch);
 }
