@@ -89,7 +89,7 @@ int tell_finished(const Run *run, const Options *options, Err *err)
 
 int check_output_file(const Options *options, Err *err)
 {
-    if (options->force || !os_is_regular(options->output)) return 0;
+    if (options->force || !options->output || !os_is_regular(options->output)) return 0;
     return err_input(err, "%s: exists already; choose another name, or --force to replace it", options->output);
 }
 

@@ -35,7 +35,7 @@ void print_flat(const char *text, size_t length);
 // With --resume on a run that lacks nothing: says so.
 int tell_finished(const Run *run, const Options *options, Err *err);
 
-// A file that the command would replace is an error (status 2) without --force.
+// A file that the command would replace is an error (status 2) without --force; standard output and devices never are.
 int check_output_file(const Options *options, Err *err);
 int print_json(json_t *value, Err *err); // one line on standard output; steals value
 

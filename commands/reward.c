@@ -381,7 +381,7 @@ static int score(const CommandContext *cx, Err *err)
     RewardSet rewards = {0};
     ScoredLines s = {0};
     if (!o->jsonl) return err_input(err, "reward score: --jsonl FILE is missing (lines with \"text\", perhaps \"prompt\")");
-    int status = open_rewards(&rewards, cx, err) || read_lines(&s, o, err) ? -1 : 0;
+    int status = (path && check_output_file(o, err)) || open_rewards(&rewards, cx, err) || read_lines(&s, o, err) ? -1 : 0;
     if (!status && !(s.total = mem_new(err, s.count, sizeof *s.total))) status = -1;
     if (!status && reward_score(&rewards, s.inputs, s.count, s.total, NULL, NULL, err)) status = err_prefix(err, "%s", o->jsonl);
     if (!status) status = write_lines(&s, path, err);

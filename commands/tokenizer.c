@@ -63,7 +63,7 @@ static int train(const Options *o, Err *err)
         .split_digits = o->split_digits};
     if (!o->output) return err_input(err, "tokenizer train: -o FILE.json is missing");
     progress_start(&clock, "tokenizer", "text", 0, true);
-    int status = read_training_texts(&corpus, o, err);
+    int status = check_output_file(o, err) || read_training_texts(&corpus, o, err) ? -1 : 0;
     if (!status && !(views = mem_new(err, corpus.count, sizeof *views))) status = -1;
     for (size_t i = 0; !status && i < corpus.count; bytes += corpus.items[i++].length)
         views[i] = (TextView){corpus.items[i].text, corpus.items[i].length};
@@ -176,13 +176,15 @@ static int convert(const Options *o, bool decode, Err *err)
     const char *what = decode ? "decode" : "encode";
     if (!o->tokenizer) return err_input(err, "tokenizer %s: --tokenizer FILE.json is missing", what);
     if (!o->jsonl) return err_input(err, "tokenizer %s: --jsonl FILE is missing (lines with \"%s\")", what, decode ? "ids" : "text");
+    bool to_file = o->output && strcmp(o->output, "-");
+    if (to_file && check_output_file(o, err)) return -1;
     Tokenizer tk = {0};
     Conversion *c = mem_new(err, 1, sizeof *c);
     int status = c ? tokenizer_load(&tk, o->tokenizer, err) : -1;
     if (!status && !(status = jsonl_open(&c->in, o->jsonl, err))) {
         c->tk = &tk;
         c->decode = decode;
-        c->to_file = o->output && strcmp(o->output, "-");
+        c->to_file = to_file;
         if (c->to_file) status = os_writer_open(&c->out, o->output, err);
         if (!status) status = convert_lines(c, err);
         if (!status && c->to_file) status = os_writer_commit(&c->out, err);

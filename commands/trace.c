@@ -6,14 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/learning.h"
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "study/trace.h"
 #include "study/trace_ppo.h"
 
-static int need_output(const CommandContext *cx, Err *err)
+static int check_output(const CommandContext *cx, Err *err)
 {
-    return cx->options.output ? 0 : err_input(err, "trace %s: -o OUT.safetensors is missing", cx->words[0]);
+    if (!cx->options.output) return err_input(err, "trace %s: -o OUT.safetensors is missing", cx->words[0]);
+    return check_output_file(&cx->options, err);
 }
 
 static int run_forward(CommandContext *cx, const Model *model, Err *err)
@@ -45,7 +47,7 @@ static int run_ppo(CommandContext *cx, Err *err)
     PpoCoefficients how = ppo_coefficients(o);
     if (cx->word_count != 1) return err_input(err, "trace ppo: unexpected \"%s\": its inputs are in --batch, it needs no checkpoint", cx->words[1]);
     if (!o->batch_file) return err_input(err, "trace ppo: --batch BATCH.safetensors is missing (logits, values, old_logits, ... : raft help trace)");
-    return need_output(cx, err) || trace_ppo(&cx->compute, o->batch_file, &how, o->output, err) ? -1 : 0;
+    return check_output(cx, err) || trace_ppo(&cx->compute, o->batch_file, &how, o->output, err) ? -1 : 0;
 }
 
 static int run(CommandContext *cx, Err *err)
@@ -56,7 +58,7 @@ static int run(CommandContext *cx, Err *err)
         return err_input(err, "trace: expected \"forward\", \"step\" or \"ppo\", found \"%s\"", what);
     if (cx->word_count != 2) return err_input(err, "trace %s: expected one checkpoint folder, found %zu", what, cx->word_count - 1);
     Model model;
-    if (need_output(cx, err) || checkpoint_load(&model, cx->words[1], err)) return -1;
+    if (check_output(cx, err) || checkpoint_load(&model, cx->words[1], err)) return -1;
     int status = strcmp(what, "forward") ? run_step(cx, &model, err) : run_forward(cx, &model, err);
     model_free(&model);
     return status;

@@ -85,6 +85,22 @@ static void a_missing_file_is_named(void **state)
     assert_false(cli_have("x/provenance.json"));
 }
 
+static void a_file_is_replaced_only_when_told_so(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"tokenizer train --vocab 280 --jsonl @/texts.jsonl", "tokenizer encode --tokenizer @/tok.json --jsonl @/texts.jsonl",
+        "trace forward @/lm --ids 5,7", "reward score length:2 --jsonl @/texts.jsonl", "collect @/lm --prompts @/pairs.jsonl --samples 1 --max-new 2"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        cli_put("old", "what was there");
+        expect(raft("%s -o @/old", commands[i]), 2, "old: exists already");
+        cli_put("same", "what was there");
+        assert_true(cli_same_file("old", "same"));
+        expect(raft("%s -o @/old --force", commands[i]), 0, "");
+        assert_false(cli_same_file("old", "same"));
+        expect(raft("%s -o /dev/null", commands[i]), 0, "");
+    }
+}
+
 static void what_cannot_be_written_is_a_failure(void **state)
 {
     (void)state;
@@ -321,7 +337,7 @@ int main(void)
         cmocka_unit_test(help_lists_every_command_and_its_options),
         cmocka_unit_test(a_wrong_option_or_value_is_a_mistake),
         cmocka_unit_test(a_missing_file_is_named),
-        cmocka_unit_test(what_cannot_be_written_is_a_failure),
+        cmocka_unit_test(a_file_is_replaced_only_when_told_so), cmocka_unit_test(what_cannot_be_written_is_a_failure),
         cmocka_unit_test(text_to_ids_and_back),
         cmocka_unit_test(a_tokenizer_does_not_depend_on_threads_or_where_its_texts_come_from),
         cmocka_unit_test(a_run_leaves_checkpoint_settings_and_provenance),

@@ -95,7 +95,7 @@ static void write_text(const char *file, const char *text)
 
 static void trace_forward_of(const char *checkpoint, const char *file)
 {
-    if (run_raft(&output, "trace forward %s --ids 5,7,9,30,1,2,3,4,39,20,21,22,23,7,7,14 -o %s/%s", checkpoint, folder, file)) fail_msg("%s", output.data);
+    if (run_raft(&output, "trace forward %s --ids 5,7,9,30,1,2,3,4,39,20,21,22,23,7,7,14 -o %s/%s --force", checkpoint, folder, file)) fail_msg("%s", output.data);
 }
 
 // The next float away from zero.

@@ -215,7 +215,8 @@ static void scored_lines_keep_their_keys(void **state)
     expect(raft("reward score length:2 --jsonl @/in.jsonl -o @/out.jsonl"), 0, "3 samples, mean reward -0.3333");
     expect(raft("reward score length:2 --jsonl @/out.jsonl -o -"), 0, "\"reward\":-1,\"z\":0.1");
     expect(raft("reward score 0.5*length:2 --reward '2*length:1' --reward length:4 --jsonl @/in.jsonl --limit 1"), 0, "\"reward\":-2.5}\n");
-    json_t *told = raft_json("reward score length:2 --jsonl @/in.jsonl -o @/out.jsonl");
+    expect(raft("reward score length:2 --jsonl @/in.jsonl -o @/out.jsonl"), 2, "out.jsonl: exists already");
+    json_t *told = raft_json("reward score length:2 --jsonl @/in.jsonl -o @/out.jsonl --force");
     assert_true(json_figure(told, "samples", NULL) == 3 && fabs(json_figure(told, "reward", "mean") + 1.0 / 3) < 1e-6);
     json_decref(told);
 }
