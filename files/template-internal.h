@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { MOST_DEPTH = 100, LONGEST_NAME = 80 };
+enum { MOST_DEPTH = 100, LONGEST_NAME = 80, STEP_COST = 16 /* of the budget, beside the bytes that a step makes */ };
 
 typedef struct { const char *bytes; size_t length; } Span;
 static inline bool span_is(Span span, const char *text) { return strlen(text) == span.length && !memcmp(span.bytes, text, span.length); }
@@ -100,8 +100,14 @@ size_t character_count(const char *bytes, size_t length);
 size_t character_offset(const char *bytes, size_t length, size_t index); // in bytes
 
 typedef int (*ValueFunction)(Work *work, json_t **result, json_t *value, const Arguments *arguments);
-ValueFunction find_filter(Span name);
-ValueFunction find_method(Span name);
-ValueFunction find_test(Span name); // *result: true or false
+// A filter, method or test. Its arguments are checked when the template is read: at least so many, and no others than these.
+typedef struct { const char *name; ValueFunction function; size_t least; const char *arguments[MOST_ARGUMENTS]; } Operation;
+const Operation *find_filter(Span name); // NULL: there is none
+const Operation *find_method(Span name);
+const Operation *find_test(Span name);
+
+// ---- operators: template_operators.c -------------------------------------------------------------------------------------------
+
+int apply_operator(Work *work, Span op, json_t **value, json_t *a, json_t *b); // "+", "in", ...; NULL is undefined
 
 #endif

@@ -39,6 +39,9 @@ static int next_number(Parser *p)
     size_t start = p->at;
     p->token.kind = TOKEN_INTEGER;
     while (p->at < p->t->length && ((s[p->at] >= '0' && s[p->at] <= '9') || s[p->at] == '_')) p->at++;
+    for (size_t i = start; i < p->at; i++) // as in Python: 1_000, 00, but neither 1_ nor 02
+        if ((s[i] == '_' && (i + 1 == p->at || s[i + 1] == '_')) || (s[start] == '0' && s[i] > '0' && s[i] <= '9'))
+            return FAIL(p, start, "\"%.*s\" is no whole number", (int)(p->at - start < 40 ? p->at - start : 40), s + start);
     if (p->t->length - p->at >= 2 && s[p->at] == '.' && s[p->at + 1] >= '0' && s[p->at + 1] <= '9') {
         p->token.kind = TOKEN_FLOAT;
         for (p->at++; p->at < p->t->length && s[p->at] >= '0' && s[p->at] <= '9';) p->at++;
@@ -299,6 +302,30 @@ static int parse_arguments(Parser *p, uint32_t *first)
     return next_token(p);
 }
 
+// What a filter, method or test does not take, or lacks, is named where it stands.
+static int check_arguments(Parser *p, const Operation *operation, const char *kind, uint32_t first, uint32_t at)
+{
+    size_t count = 0, most = 0;
+    bool given[MOST_ARGUMENTS] = {false}, named = false;
+    while (most < MOST_ARGUMENTS && operation->arguments[most]) most++;
+    for (uint32_t i = first; i; i = p->t->nodes[i].next, count++) {
+        const Node *argument = &p->t->nodes[i];
+        Span name = argument->name;
+        size_t position = name.length ? 0 : count;
+        if (named && !name.length) return FAIL(p, argument->at, "an argument without a name after one with a name");
+        named = name.length > 0;
+        while (named && position < most && !span_is(name, operation->arguments[position])) position++;
+        if (position >= most && named)
+            return FAIL(p, argument->at, "%s \"%s\" has no argument \"%.*s\"", kind, operation->name, (int)name.length, name.bytes);
+        if (position >= most) return FAIL(p, argument->at, "%s \"%s\" with more than %zu arguments", kind, operation->name, most);
+        if (given[position]) return FAIL(p, argument->at, "the argument \"%s\" is given twice", operation->arguments[position]);
+        given[position] = true;
+    }
+    for (size_t i = 0; i < operation->least; i++)
+        if (!given[i]) return FAIL(p, at, "%s \"%s\" needs the argument \"%s\"", kind, operation->name, operation->arguments[i]);
+    return 0;
+}
+
 // [i] or [i:j:k], behind the bracket.
 static int parse_subscript(Parser *p, uint32_t *node, uint32_t at)
 {
@@ -330,7 +357,9 @@ static int parse_postfix(Parser *p, uint32_t *node)
             if (callee != NODE_NAME && callee != NODE_ATTRIBUTE) return FAIL(p, at, "only names and methods can be called");
             if (callee == NODE_ATTRIBUTE && !find_method(p->t->nodes[*node].name))
                 return FAIL(p, at, "method \"%.*s\" is not supported", (int)p->t->nodes[*node].name.length, p->t->nodes[*node].name.bytes);
-            if (next_token(p) || parse_arguments(p, &call.b) || make(p, node, call)) return -1;
+            if (next_token(p) || parse_arguments(p, &call.b)) return -1;
+            if (callee == NODE_ATTRIBUTE && check_arguments(p, find_method(p->t->nodes[*node].name), "method", call.b, at)) return -1;
+            if (make(p, node, call)) return -1;
         } else return 0;
     }
 }
@@ -339,10 +368,10 @@ static int parse_filter(Parser *p, uint32_t *node)
 {
     Node filter = {.kind = NODE_FILTER, .at = p->token.at, .a = *node};
     if (next_token(p) || need_name(p, &filter.name)) return -1;
-    if (!find_filter(filter.name))
-        return FAIL(p, filter.at, "filter \"%.*s\" is not supported", (int)filter.name.length, filter.name.bytes);
+    const Operation *operation = find_filter(filter.name);
+    if (!operation) return FAIL(p, filter.at, "filter \"%.*s\" is not supported", (int)filter.name.length, filter.name.bytes);
     if (next_is(p, "(") && (next_token(p) || parse_arguments(p, &filter.b))) return -1;
-    return make(p, node, filter);
+    return check_arguments(p, operation, "filter", filter.b, filter.at) || make(p, node, filter) ? -1 : 0;
 }
 
 static int parse_test(Parser *p, uint32_t *node)
@@ -352,11 +381,12 @@ static int parse_test(Parser *p, uint32_t *node)
     bool negated = next_is(p, "not");
     if (negated && next_token(p)) return -1;
     if (need_name(p, &test.name)) return -1;
-    if (!find_test(test.name)) return FAIL(p, test.at, "test \"%.*s\" is not supported", (int)test.name.length, test.name.bytes);
+    const Operation *operation = find_test(test.name);
+    if (!operation) return FAIL(p, test.at, "test \"%.*s\" is not supported", (int)test.name.length, test.name.bytes);
     if (next_is(p, "(") && (next_token(p) || parse_arguments(p, &test.b))) return -1;
     else if (!test.b && (p->token.kind == TOKEN_STRING || p->token.kind == TOKEN_INTEGER || next_is(p, "[")))
         return FAIL(p, p->token.at, "write the test's argument in brackets: %.*s(...)", (int)test.name.length, test.name.bytes);
-    if (make(p, node, test)) return -1;
+    if (check_arguments(p, operation, "test", test.b, test.at) || make(p, node, test)) return -1;
     return negated ? make(p, node, (Node){.kind = NODE_NOT, .at = test.at, .a = *node}) : 0;
 }
 

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { BUDGET = 1 << 26, STEP = 16, MOST_SPACES = 64 };
+enum { BUDGET = 1 << 26, MOST_SPACES = 64 };
 
 typedef struct { Span name; json_t *value; } Variable;
 typedef enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE } Flow;
@@ -100,7 +100,7 @@ static int check_item(Render *r, json_t *value, size_t level)
     if (is_namespace(r, value)) return FAIL(r, "a namespace inside a list or mapping is not supported");
     if (!json_is_array(value) && !json_is_object(value)) return 0;
     if (level >= MOST_NESTED) return FAIL(r, "more than %d lists and mappings inside each other", MOST_NESTED);
-    if (spend(&r->work, STEP)) return -1;
+    if (spend(&r->work, STEP_COST)) return -1;
     for (size_t i = 0; i < json_array_size(value) && !status; i++) status = check_item(r, json_array_get(value, i), level + 1);
     for (void *at = json_object_iter(value); at && !status; at = json_object_iter_next(value, at))
         status = check_item(r, json_object_iter_value(at), level + 1);
@@ -183,7 +183,7 @@ static int slice_list(Render *r, json_t **value, const json_t *of, long long sta
 {
     *value = json_array();
     for (long long i = start; step > 0 ? i < stop : i > stop; i += step)
-        if (spend(&r->work, STEP) || json_array_append(*value, json_array_get(of, (size_t)i))) return -1;
+        if (spend(&r->work, STEP_COST) || json_array_append(*value, json_array_get(of, (size_t)i))) return -1;
     return 0;
 }
 
@@ -216,105 +216,14 @@ static int evaluate_slice(Render *r, const Node *node, json_t **value)
     return status;
 }
 
-// ---- operators ---------------------------------------------------------------------------------------------------------------
-
-static int concatenate(Render *r, json_t **value, const json_t *a, const json_t *b)
-{
-    Text text = {0};
-    int status = value_text(&r->work, &text, a) || value_text(&r->work, &text, b) ? -1 : 0;
-    if (!status && !(*value = value_string(&r->work, text.data, text.length))) status = -1;
-    text_free(&text);
-    return status;
-}
-
-static int join_lists(Render *r, json_t **value, const json_t *a, const json_t *b)
-{
-    if (spend(&r->work, STEP * (json_array_size(a) + json_array_size(b) + 1))) return -1;
-    *value = json_array();
-    for (size_t i = 0; i < json_array_size(a) + json_array_size(b); i++) {
-        json_t *item = i < json_array_size(a) ? json_array_get(a, i) : json_array_get(b, i - json_array_size(a));
-        if (json_array_append(*value, item)) return out_of_memory(r);
-    }
-    return 0;
-}
-
-static int arithmetic(Render *r, json_t **value, char op, long long a, long long b)
-{
-    const long long most = 1LL << 53; // more than a template counts to; nothing overflows
-    if ((op == '/' || op == '%') && !b) return FAIL(r, "division by zero");
-    if (a > most || a < -most || b > most || b < -most || (op == '*' && a && (b > most / llabs(a) || b < -most / llabs(a))))
-        return FAIL(r, "a number too large");
-    long long quotient = op == '/' || op == '%' ? a / b - ((a % b != 0) && ((a < 0) != (b < 0))) : 0; // Python rounds down
-    long long result = op == '+' ? a + b : op == '-' ? a - b : op == '*' ? a * b : op == '/' ? quotient : a - quotient * b;
-    return (*value = json_integer(result)) ? 0 : out_of_memory(r);
-}
-
-static int contains(Render *r, bool *found, const json_t *needle, const json_t *in)
-{
-    *found = false;
-    if (!in) return 0;
-    if (json_is_array(in)) {
-        for (size_t i = 0; i < json_array_size(in) && !*found; i++) {
-            if (spend(&r->work, STEP)) return -1;
-            *found = values_equal(needle, json_array_get(in, i));
-        }
-        return 0;
-    }
-    if (json_is_string(in) && json_is_string(needle))
-        return text_contains(&r->work, found, (Span){json_string_value(in), json_string_length(in)},
-            (Span){json_string_value(needle), json_string_length(needle)});
-    if (!json_is_object(in)) return FAIL(r, "%s in %s is not supported", value_kind(needle), value_kind(in));
-    *found = json_is_string(needle) && json_object_get(in, json_string_value(needle));
-    return 0;
-}
-
-// <, <=, >, >= as a sign; strings by code points, which is by bytes in UTF-8.
-static int order(Render *r, int *sign, const json_t *a, const json_t *b)
-{
-    if (json_is_integer(a) && json_is_integer(b)) {
-        json_int_t x = json_integer_value(a), y = json_integer_value(b);
-        *sign = (x > y) - (x < y);
-        return 0;
-    }
-    if (json_is_number(a) && json_is_number(b)) {
-        double x = json_number_value(a), y = json_number_value(b);
-        *sign = (x > y) - (x < y);
-        return 0;
-    }
-    if (!json_is_string(a) || !json_is_string(b)) return FAIL(r, "comparing %s with %s is not supported", value_kind(a), value_kind(b));
-    size_t n = json_string_length(a), m = json_string_length(b);
-    *sign = memcmp(json_string_value(a), json_string_value(b), n < m ? n : m);
-    if (!*sign) *sign = (n > m) - (n < m);
-    return 0;
-}
-
-static int apply_operator(Render *r, const Node *node, json_t **value, json_t *a, json_t *b)
-{
-    Span op = node->name;
-    bool found;
-    int sign = 0;
-    if (span_is(op, "==") || span_is(op, "!=")) return *value = json_boolean(values_equal(a, b) == (*op.bytes == '=')), 0;
-    if (span_is(op, "~")) return concatenate(r, value, a, b);
-    if (span_is(op, "in")) return contains(r, &found, a, b) ? -1 : (*value = json_boolean(found), 0);
-    if (!a || !b) return undefined(r, a ? node->b : node->a);
-    if (*op.bytes == '<' || *op.bytes == '>') {
-        if (order(r, &sign, a, b)) return -1;
-        if (*op.bytes == '>') sign = -sign;
-        *value = json_boolean(op.length == 2 ? sign <= 0 : sign < 0);
-        return 0;
-    }
-    if (json_is_integer(a) && json_is_integer(b)) return arithmetic(r, value, *op.bytes, json_integer_value(a), json_integer_value(b));
-    if (*op.bytes == '+' && json_is_string(a) && json_is_string(b)) return concatenate(r, value, a, b);
-    if (*op.bytes == '+' && json_is_array(a) && json_is_array(b)) return join_lists(r, value, a, b);
-    return FAIL(r, "%s %.*s %s is not supported", value_kind(a), (int)op.length, op.bytes, value_kind(b));
-}
-
 static int evaluate_binary(Render *r, const Node *node, json_t **value)
 {
     json_t *a = NULL, *b = NULL;
     int status = evaluate(r, node->a, &a) || evaluate(r, node->b, &b) ? -1 : 0;
     r->work.node = node;
-    if (!status) status = apply_operator(r, node, value, a, b);
+    bool any = span_is(node->name, "==") || span_is(node->name, "!=") || span_is(node->name, "~") || span_is(node->name, "in");
+    if (!status && !any && (!a || !b)) status = undefined(r, a ? node->b : node->a);
+    if (!status) status = apply_operator(&r->work, node->name, value, a, b);
     json_decref(a);
     json_decref(b);
     return status;
@@ -356,7 +265,7 @@ static int make_range(Render *r, json_t **value, const Arguments *arguments)
     if (llabs(bounds[0]) > INT_MAX || llabs(bounds[1]) > INT_MAX) return FAIL(r, "a range this large is not supported");
     *value = json_array();
     for (long long i = bounds[0]; bounds[2] > 0 ? i < bounds[1] : i > bounds[1]; i += bounds[2])
-        if (spend(&r->work, STEP) || json_array_append_new(*value, json_integer(i))) return -1;
+        if (spend(&r->work, STEP_COST) || json_array_append_new(*value, json_integer(i))) return -1;
     return 0;
 }
 
@@ -385,9 +294,9 @@ static int evaluate_call(Render *r, const Node *node, json_t **value)
     if (!status && method && !self) status = undefined(r, callee->a);
     if (!status && callee && !method) status = call_function(r, callee, value, &arguments);
     else if (!status) {
-        ValueFunction function = method ? find_method(callee->name)
+        const Operation *operation = method ? find_method(callee->name)
             : node->kind == NODE_FILTER ? find_filter(node->name) : find_test(node->name);
-        status = function(&r->work, value, self, &arguments);
+        status = operation->function(&r->work, value, self, &arguments);
     }
     for (size_t i = 0; i < MOST_ARGUMENTS; i++) json_decref(arguments.values[i]);
     json_decref(self);
@@ -440,7 +349,7 @@ static int evaluate(Render *r, uint32_t index, json_t **value)
     const Node *node = node_of(r, index);
     *value = NULL;
     r->work.node = node;
-    if (spend(&r->work, STEP)) return -1;
+    if (spend(&r->work, STEP_COST)) return -1;
     switch (node->kind) {
     case NODE_VALUE: return *value = json_incref(node->value), 0;
     case NODE_NAME: return *value = get_variable(r, node->name), 0;
@@ -490,7 +399,7 @@ static int loop_items(Render *r, const Node *node, json_t **items)
     if (json_is_array(value)) return *items = value, 0;
     int status = 0;
     if (!value) *items = json_array();
-    else if (json_is_object(value)) status = find_method((Span){"keys", 4})(&r->work, items, value, &(Arguments){0});
+    else if (json_is_object(value)) status = find_method((Span){"keys", 4})->function(&r->work, items, value, &(Arguments){0});
     else status = FAIL(r, "a loop over %s is not supported", value_kind(value));
     json_decref(value);
     return status;
@@ -547,7 +456,7 @@ static int run_for(Render *r, const Node *node)
     for (size_t i = 0; i < n && !status && r->flow != FLOW_BREAK; i++) {
         r->flow = FLOW_ON;
         r->work.node = node;
-        status = spend(&r->work, 8 * STEP) || set_loop(r, items, i) || set_loop_names(r, node, json_array_get(items, i))
+        status = spend(&r->work, 8 * STEP_COST) || set_loop(r, items, i) || set_loop_names(r, node, json_array_get(items, i))
             || run_body(r, node->b);
         leave_scope(r, count); // what an iteration sets, the next one does not see
     }
@@ -571,7 +480,7 @@ static int run_if(Render *r, const Node *node)
 static int run_statement(Render *r, const Node *node)
 {
     r->work.node = node;
-    if (spend(&r->work, STEP)) return -1;
+    if (spend(&r->work, STEP_COST)) return -1;
     switch (node->kind) {
     case NODE_TEXT: return spend(&r->work, node->name.length) || text_add(r->out, r->work.err, node->name.bytes, node->name.length) ? -1 : 0;
     case NODE_OUTPUT: return run_output(r, node);

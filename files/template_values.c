@@ -12,7 +12,7 @@
 
 #define FAIL(w, ...) template_error((w)->template, (w)->node->at, (w)->err, __VA_ARGS__)
 
-enum { STEP_COST = 16, LONGEST_PATTERN = 256 };
+enum { LONGEST_PATTERN = 256 };
 
 int spend(Work *work, size_t amount)
 {
@@ -101,12 +101,6 @@ static json_t *argument(const Arguments *arguments, size_t position, const char 
     return NULL;
 }
 
-static int check_count(Work *work, const Arguments *arguments, size_t least, size_t most)
-{
-    if (arguments->count >= least && arguments->count <= most) return 0;
-    return FAIL(work, "%zu arguments: expected %zu to %zu", arguments->count, least, most);
-}
-
 // A text argument: its bytes, valid as long as the arguments.
 static int text_argument(Work *work, Span *span, const Arguments *arguments, size_t position, const char *name)
 {
@@ -161,7 +155,7 @@ static int strip_method(Work *work, json_t **result, json_t *value, const Argume
 {
     Span s;
     const json_t *set = argument(arguments, 0, "chars");
-    if (need_string(work, &s, value) || check_count(work, arguments, 0, 1)) return -1;
+    if (need_string(work, &s, value)) return -1;
     if (set && !json_is_string(set) && !json_is_null(set))
         return FAIL(work, "the characters to strip must be a string, found %s", value_kind(set));
     if (json_is_string(set) && json_string_length(set) > LONGEST_PATTERN) return FAIL(work, "more than %d bytes to strip", LONGEST_PATTERN);
@@ -177,11 +171,11 @@ static char ascii_upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 32) :
 static char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
 
 // first: of the first character, rest: of the others.
-static int change_case(Work *work, json_t **result, json_t *value, const Arguments *arguments, char (*first)(char), char (*rest)(char))
+static int change_case(Work *work, json_t **result, json_t *value, char (*first)(char), char (*rest)(char))
 {
     Span s;
     Text text = {0};
-    if (need_string(work, &s, value) || check_count(work, arguments, 0, 0)) return -1;
+    if (need_string(work, &s, value)) return -1;
     int status = 0;
     for (size_t i = 0; i < s.length && !status; i++) {
         char c = i ? rest(s.bytes[i]) : first(s.bytes[i]);
@@ -195,15 +189,15 @@ static int change_case(Work *work, json_t **result, json_t *value, const Argumen
 
 static int do_upper(Work *w, json_t **result, json_t *value, const Arguments *a)
 {
-    return change_case(w, result, value, a, ascii_upper, ascii_upper);
+    return (void)a, change_case(w, result, value, ascii_upper, ascii_upper);
 }
 static int do_lower(Work *w, json_t **result, json_t *value, const Arguments *a)
 {
-    return change_case(w, result, value, a, ascii_lower, ascii_lower);
+    return (void)a, change_case(w, result, value, ascii_lower, ascii_lower);
 }
 static int do_capitalize(Work *w, json_t **result, json_t *value, const Arguments *a)
 {
-    return change_case(w, result, value, a, ascii_upper, ascii_lower);
+    return (void)a, change_case(w, result, value, ascii_upper, ascii_lower);
 }
 
 static const char *find_bytes(Span in, Span what)
@@ -231,7 +225,7 @@ static int do_replace(Work *work, json_t **result, json_t *value, const Argument
 {
     Span s, old, new;
     Text text = {0};
-    if (need_string(work, &s, value) || check_count(work, arguments, 2, 2) || text_argument(work, &old, arguments, 0, "old")
+    if (need_string(work, &s, value) || text_argument(work, &old, arguments, 0, "old")
         || text_argument(work, &new, arguments, 1, "new"))
         return -1;
     if (!old.length) return FAIL(work, "replacing an empty string is not supported");
@@ -276,7 +270,7 @@ static int do_split(Work *work, json_t **result, json_t *value, const Arguments 
 {
     Span s, separator;
     const json_t *most = argument(arguments, 1, "maxsplit");
-    if (need_string(work, &s, value) || check_count(work, arguments, 0, 2)) return -1;
+    if (need_string(work, &s, value)) return -1;
     if (most && !json_is_integer(most)) return FAIL(work, "maxsplit must be a number, found %s", value_kind(most));
     long long left = most && json_integer_value(most) >= 0 ? json_integer_value(most) : -1;
     *result = json_array();
@@ -297,7 +291,7 @@ static int do_split(Work *work, json_t **result, json_t *value, const Arguments 
 static int has_end(Work *work, json_t **result, json_t *value, const Arguments *arguments, bool at_start)
 {
     Span s, what;
-    if (need_string(work, &s, value) || check_count(work, arguments, 1, 1) || text_argument(work, &what, arguments, 0, "prefix")) return -1;
+    if (need_string(work, &s, value) || text_argument(work, &what, arguments, 0, "prefix")) return -1;
     const char *at = at_start || what.length > s.length ? s.bytes : s.bytes + s.length - what.length;
     *result = json_boolean(what.length <= s.length && !memcmp(at, what.bytes, what.length));
     return 0;
@@ -336,8 +330,8 @@ static int need_object(Work *work, const json_t *value)
 
 static int filter_length(Work *work, json_t **result, json_t *value, const Arguments *arguments)
 {
+    (void)arguments;
     size_t n = 0;
-    if (check_count(work, arguments, 0, 0)) return -1;
     if (json_is_string(value)) n = character_count(json_string_value(value), json_string_length(value));
     else if (json_is_array(value)) n = json_array_size(value);
     else if (json_is_object(value)) n = json_object_size(value);
@@ -364,7 +358,7 @@ static int filter_join(Work *work, json_t **result, json_t *value, const Argumen
 {
     Span separator = {"", 0};
     Text text = {0};
-    if (check_count(work, arguments, 0, 1) || (arguments->count && text_argument(work, &separator, arguments, 0, "d"))) return -1;
+    if ((arguments->count && text_argument(work, &separator, arguments, 0, "d"))) return -1;
     if (value && !json_is_array(value)) return FAIL(work, "join of %s is not supported", value_kind(value));
     int status = 0;
     for (size_t i = 0; i < json_array_size(value) && !status; i++)
@@ -378,7 +372,6 @@ static int filter_join(Work *work, json_t **result, json_t *value, const Argumen
 static int filter_default(Work *work, json_t **result, json_t *value, const Arguments *arguments)
 {
     bool also_false = value_is_true(argument(arguments, 1, "boolean"));
-    if (check_count(work, arguments, 0, 2)) return -1;
     bool keep = also_false ? value_is_true(value) : value != NULL;
     *result = json_incref(keep ? value : argument(arguments, 0, "default_value"));
     return keep || *result || arguments->count ? 0 : (*result = value_string(work, "", 0)) ? 0 : -1;
@@ -406,7 +399,7 @@ static int do_values(Work *w, json_t **result, json_t *v, const Arguments *a) { 
 static int do_get(Work *work, json_t **result, json_t *value, const Arguments *arguments)
 {
     Span key;
-    if (need_object(work, value) || check_count(work, arguments, 1, 2) || text_argument(work, &key, arguments, 0, "key")) return -1;
+    if (need_object(work, value) || text_argument(work, &key, arguments, 0, "key")) return -1;
     json_t *found = json_object_get(value, key.bytes);
     *result = found ? json_incref(found) : arguments->count > 1 ? json_incref(argument(arguments, 1, "default")) : json_null();
     return 0;
@@ -414,7 +407,7 @@ static int do_get(Work *work, json_t **result, json_t *value, const Arguments *a
 
 static int filter_list(Work *work, json_t **result, json_t *value, const Arguments *arguments)
 {
-    if (check_count(work, arguments, 0, 0)) return -1;
+    (void)arguments;
     if (json_is_object(value)) return list_object(work, result, value, true, false);
     if (value && !json_is_array(value)) return FAIL(work, "a list of %s is not supported", value_kind(value));
     if (spend(work, STEP_COST * (json_array_size(value) + 1))) return -1;
@@ -471,7 +464,6 @@ static int filter_tojson(Work *work, json_t **result, json_t *value, const Argum
     const json_t *indent = argument(arguments, 0, "indent");
     Text text = {0};
     if (!value) return FAIL(work, "tojson of an undefined value");
-    if (check_count(work, arguments, 0, 1)) return -1;
     if (indent && !json_is_null(indent) && !(json_is_integer(indent) && json_integer_value(indent) > 0 && json_integer_value(indent) <= 16))
         return FAIL(work, "tojson: an indent other than 1 to 16 is not supported");
     int status = json_dump(work, &text, value, (size_t)json_integer_value(indent), 0);
@@ -520,33 +512,37 @@ static int test_divisible(Work *w, json_t **result, json_t *value, const Argumen
 
 // ---- the tables --------------------------------------------------------------------------------------------------------------------
 
-typedef struct { const char *name; ValueFunction function; } Named;
+static const Operation filters[] = {
+    {"trim", filter_trim, 0, {"chars"}}, {"upper", filter_upper, 0, {NULL}}, {"lower", filter_lower, 0, {NULL}},
+    {"capitalize", filter_capitalize, 0, {NULL}}, {"replace", filter_replace, 2, {"old", "new"}}, {"string", filter_string, 0, {NULL}},
+    {"safe", filter_string, 0, {NULL}}, {"length", filter_length, 0, {NULL}}, {"count", filter_length, 0, {NULL}},
+    {"first", filter_first, 0, {NULL}}, {"last", filter_last, 0, {NULL}}, {"join", filter_join, 0, {"d"}},
+    {"default", filter_default, 0, {"default_value", "boolean"}}, {"d", filter_default, 0, {"default_value", "boolean"}},
+    {"list", filter_list, 0, {NULL}}, {"items", do_items, 0, {NULL}}, {"tojson", filter_tojson, 0, {"indent"}}, {0},
+};
+static const Operation methods[] = {
+    {"strip", do_strip, 0, {"chars"}}, {"lstrip", do_lstrip, 0, {"chars"}}, {"rstrip", do_rstrip, 0, {"chars"}},
+    {"upper", do_upper, 0, {NULL}}, {"lower", do_lower, 0, {NULL}}, {"capitalize", do_capitalize, 0, {NULL}},
+    {"replace", do_replace, 2, {"old", "new"}}, {"split", do_split, 0, {"sep", "maxsplit"}}, {"startswith", do_startswith, 1, {"prefix"}},
+    {"endswith", do_endswith, 1, {"prefix"}}, {"items", do_items, 0, {NULL}}, {"keys", do_keys, 0, {NULL}},
+    {"values", do_values, 0, {NULL}}, {"get", do_get, 1, {"key", "default"}}, {0},
+};
+static const Operation tests[] = {
+    {"defined", test_defined, 0, {NULL}}, {"undefined", test_undefined, 0, {NULL}}, {"none", test_none, 0, {NULL}},
+    {"string", test_string, 0, {NULL}}, {"number", test_number, 0, {NULL}}, {"integer", test_integer, 0, {NULL}},
+    {"boolean", test_boolean, 0, {NULL}}, {"true", test_true, 0, {NULL}}, {"false", test_false, 0, {NULL}},
+    {"mapping", test_mapping, 0, {NULL}}, {"iterable", test_iterable, 0, {NULL}}, {"sequence", test_sequence, 0, {NULL}},
+    {"equalto", test_equal, 1, {"other"}}, {"eq", test_equal, 1, {"other"}}, {"even", test_even, 0, {NULL}}, {"odd", test_odd, 0, {NULL}},
+    {"divisibleby", test_divisible, 1, {"num"}}, {0},
+};
 
-static const Named filters[] = {
-    {"trim", filter_trim}, {"upper", filter_upper}, {"lower", filter_lower}, {"capitalize", filter_capitalize},
-    {"replace", filter_replace}, {"string", filter_string}, {"safe", filter_string}, {"length", filter_length},
-    {"count", filter_length}, {"first", filter_first}, {"last", filter_last}, {"join", filter_join}, {"default", filter_default},
-    {"d", filter_default}, {"list", filter_list}, {"items", do_items}, {"tojson", filter_tojson}, {NULL, NULL},
-};
-static const Named methods[] = {
-    {"strip", do_strip}, {"lstrip", do_lstrip}, {"rstrip", do_rstrip}, {"upper", do_upper}, {"lower", do_lower},
-    {"capitalize", do_capitalize}, {"replace", do_replace}, {"split", do_split}, {"startswith", do_startswith},
-    {"endswith", do_endswith}, {"items", do_items}, {"keys", do_keys}, {"values", do_values}, {"get", do_get}, {NULL, NULL},
-};
-static const Named tests[] = {
-    {"defined", test_defined}, {"undefined", test_undefined}, {"none", test_none}, {"string", test_string}, {"number", test_number},
-    {"integer", test_integer}, {"boolean", test_boolean}, {"true", test_true}, {"false", test_false}, {"mapping", test_mapping},
-    {"iterable", test_iterable}, {"sequence", test_sequence}, {"equalto", test_equal}, {"eq", test_equal}, {"even", test_even},
-    {"odd", test_odd}, {"divisibleby", test_divisible}, {NULL, NULL},
-};
-
-static ValueFunction find(const Named *table, Span name)
+static const Operation *find(const Operation *table, Span name)
 {
     for (; table->name; table++)
-        if (span_is(name, table->name)) return table->function;
+        if (span_is(name, table->name)) return table;
     return NULL;
 }
 
-ValueFunction find_filter(Span name) { return find(filters, name); }
-ValueFunction find_method(Span name) { return find(methods, name); }
-ValueFunction find_test(Span name) { return find(tests, name); }
+const Operation *find_filter(Span name) { return find(filters, name); }
+const Operation *find_method(Span name) { return find(methods, name); }
+const Operation *find_test(Span name) { return find(tests, name); }

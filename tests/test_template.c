@@ -82,6 +82,18 @@ static void names_what_it_does_not_support_and_where(void **state)
         {"{{ x.y }}", "\"x\" is undefined"},
         {"{{ x + 'a' }}", "t.jinja:1:6: \"x\" is undefined"},
         {"{{ x is divisibleby 3 }}", "write the test's argument in brackets"},
+        {"{{ x is eq() }}", "t.jinja:1:6: test \"eq\" needs the argument \"other\""},
+        {"{{ x is divisibleby }}", "test \"divisibleby\" needs the argument \"num\""},
+        {"{{ x is defined(1) }}", "t.jinja:1:17: test \"defined\" with more than 0 arguments"},
+        {"{{ 'a' | replace('b') }}", "t.jinja:1:8: filter \"replace\" needs the argument \"new\""},
+        {"{{ 'a' | tojson(2, 3) }}", "filter \"tojson\" with more than 1 arguments"},
+        {"{{ 'a' | tojson(indnt=2) }}", "t.jinja:1:17: filter \"tojson\" has no argument \"indnt\""},
+        {"{{ x | default(1, default_value=2) }}", "t.jinja:1:19: the argument \"default_value\" is given twice"},
+        {"{{ x | default(default_value=1, 2) }}", "an argument without a name after one with a name"},
+        {"{{ 'a'.startswith() }}", "method \"startswith\" needs the argument \"prefix\""},
+        {"{{ 02 }}", "t.jinja:1:4: \"02\" is no whole number"},
+        {"{{ 1__0 }}", "\"1__0\" is no whole number"},
+        {"{{ 1_ }}", "\"1_\" is no whole number"},
         {"{% if true %}a", "the template ends where elif was expected"},
         {"{% endif %}", "endif is not supported"},
         {"{{ 'a }}", "t.jinja:1:4: a string without an end"},
@@ -102,6 +114,15 @@ static void names_what_it_does_not_support_and_where(void **state)
         assert_input_error(status, &err, cases[i][1]);
         text_free(&out);
     }
+}
+
+static void numbers_are_written_as_in_python(void **state)
+{
+    (void)state;
+    Text out = {0};
+    assert_ok(render(&out, "{{ 1_000 }} {{ 00 }} {{ 0 }} {{ 0_0 }} {{ 10 }}", NULL), &err);
+    assert_string_equal(out.data, "1000 0 0 0 10");
+    text_free(&out);
 }
 
 static void repeat(Text *text, const char *what, size_t times)
@@ -176,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(renders_as_jinja2_does),
         cmocka_unit_test(names_what_it_does_not_support_and_where),
+        cmocka_unit_test(numbers_are_written_as_in_python),
         cmocka_unit_test(depth_text_and_time_are_bounded),
         cmocka_unit_test(damaged_templates_do_no_harm),
     };
