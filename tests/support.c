@@ -107,6 +107,25 @@ void remove_folder(const char *path)
     assert_int_equal(system(command), 0);
 }
 
+char *test_folder, *test_file;
+const char *test_file_name = "file";
+
+int make_test_folder(void **state)
+{
+    (void)state;
+    test_folder = temporary_folder();
+    test_file = path_in(test_folder, test_file_name);
+    return 0;
+}
+
+int drop_test_folder(void **state)
+{
+    (void)state;
+    remove_folder(test_folder);
+    free(test_folder), free(test_file);
+    return 0;
+}
+
 void write_file(const char *path, const void *bytes, size_t n)
 {
     FILE *file = fopen(path, "wb");

@@ -32,6 +32,11 @@ void skip_because(const char *format, ...);
 char *temporary_folder(void);            // fresh; removed with remove_folder
 void remove_folder(const char *path);
 char *path_in(const char *folder, const char *name);
+// Fixtures of a test or of a group: a folder, and the path of a file in it that tests write.
+extern char *test_folder, *test_file;
+extern const char *test_file_name; // "file" unless main() says otherwise
+int make_test_folder(void **state);
+int drop_test_folder(void **state);
 void write_file(const char *path, const void *bytes, size_t n);
 char *read_file(const char *path, size_t *n); // NUL-terminated
 

@@ -9,26 +9,7 @@
 
 #include "files/candidates.h"
 
-static char *folder, *path;
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    path = path_in(folder, "lines.jsonl");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(path);
-    free(folder);
-    return 0;
-}
-
-static void write_lines(const char *text) { write_file(path, text, strlen(text)); }
+static void write_lines(const char *text) { write_file(test_file, text, strlen(text)); }
 
 // ---- prompts -------------------------------------------------------------------------------------------------------------------------
 
@@ -39,7 +20,7 @@ static void prompts_are_read_in_their_forms(void **state)
     (void)state;
     write_lines("{\"prompt\":\"one\",\"id\":\"a\"}\n\n{\"text\":\"two \\u00e9\"}\n{\"id\":7,\"prompt\":\"x\",\"text\":\"y\",\"prompt_tokens\":[3,1]}\n"
                 "{\"prompt\":\"\",\"prompt_tokens\":[9]}\n");
-    assert_ok(prompts_read(&list, path, &err), &err);
+    assert_ok(prompts_read(&list, test_file, &err), &err);
     assert_int_equal(list.count, 4);
     assert_string_equal(list.items[0].id, "a");
     assert_string_equal(list.items[0].text, "one");
@@ -66,8 +47,8 @@ static void prompts_come_back_from_their_file(void **state)
     assert_ok(tokens_append(&list.items[1].ids, &err, ids, 3), &err);
     assert_int_equal(list.repaired, 1);
     assert_string_equal(list.items[1].text, "bad \xef\xbf\xbd byte");
-    assert_ok(prompts_write(&list, path, &err), &err);
-    assert_ok(prompts_read(&back, path, &err), &err);
+    assert_ok(prompts_write(&list, test_file, &err), &err);
+    assert_ok(prompts_read(&back, test_file, &err), &err);
     assert_int_equal(back.count, 2);
     assert_int_equal(back.items[0].text_length, 3);
     assert_memory_equal(back.items[0].text, "a\0b", 4);
@@ -91,12 +72,12 @@ static void unusable_prompts_are_named(void **state)
         PromptList list = {0};
         Err err = {0};
         write_lines(cases[i][0]);
-        assert_input_error(prompts_read(&list, path, &err), &err, cases[i][1]);
+        assert_input_error(prompts_read(&list, test_file, &err), &err, cases[i][1]);
         assert_null(list.items);
     }
     PromptList list = {0};
     Err err = {0};
-    char *missing = path_in(folder, "missing.jsonl");
+    char *missing = path_in(test_folder, "missing.jsonl");
     assert_input_error(prompts_read(&list, missing, &err), &err, "missing.jsonl");
     free(missing);
 }
@@ -136,8 +117,8 @@ static void a_line_has_the_stated_keys_in_order(void **state)
     (void)state;
     add_sample(&list, 4, 1, -0.1f);
     Sample *s = list.items;
-    assert_ok(samples_write(&list, path, &err), &err);
-    char *plain = read_file(path, NULL);
+    assert_ok(samples_write(&list, test_file, &err), &err);
+    char *plain = read_file(test_file, NULL);
     assert_string_equal(plain, "{\"slot\":4,\"prompt_id\":\"p\\\"1\",\"prompt\":\"The film\",\"prompt_tokens\":[7,8],\"k\":1,\"source\":\"policy\","
         "\"text\":\" was\\n\\\"good\\\" \xf0\x9f\x98\x80\",\"tokens\":[1,2,3],\"logprob\":-0.100000001,\"ref_logprob\":0.0333333351}\n");
     free(plain);
@@ -147,8 +128,8 @@ static void a_line_has_the_stated_keys_in_order(void **state)
     assert_ok(sample_set_reward(s, "length:3", -1, &err), &err);
     assert_ok(sample_set_reward(s, "gold", 0.5f, &err), &err);
     assert_ok(sample_set_reward(s, "length:3", -2, &err), &err); // replaced, not added
-    assert_ok(samples_write(&list, path, &err), &err);
-    char *ranked = read_file(path, NULL);
+    assert_ok(samples_write(&list, test_file, &err), &err);
+    char *ranked = read_file(test_file, NULL);
     assert_non_null(strstr(ranked, ",\"ref_logprob\":0.0333333351,\"reward\":0.25,\"rewards\":{\"length:3\":-2,\"gold\":0.5},\"rank\":2,\"selected\":true}\n"));
     free(ranked);
     samples_free(&list);
@@ -170,8 +151,8 @@ static void numbers_come_back_with_their_bits(void **state)
         list.items[i].selected = i % 2;
         assert_ok(sample_set_reward(&list.items[i], "part", values[(i + 2) % N], &err), &err);
     }
-    assert_ok(samples_write(&list, path, &err), &err);
-    assert_ok(samples_read(&back, path, &err), &err);
+    assert_ok(samples_write(&list, test_file, &err), &err);
+    assert_ok(samples_read(&back, test_file, &err), &err);
     assert_int_equal(back.count, N);
     for (size_t i = 0; i < N; i++) {
         const Sample *a = list.items + i, *b = back.items + i;
@@ -191,9 +172,9 @@ static void numbers_come_back_with_their_bits(void **state)
         assert_int_equal(b->tokens.length, 3);
         assert_int_equal(b->prompt_tokens.ids[1], 8);
     }
-    char *once = read_file(path, NULL);
-    assert_ok(samples_write(&back, path, &err), &err);
-    char *twice = read_file(path, NULL);
+    char *once = read_file(test_file, NULL);
+    assert_ok(samples_write(&back, test_file, &err), &err);
+    char *twice = read_file(test_file, NULL);
     assert_string_equal(once, twice);
     free(once);
     free(twice);
@@ -225,7 +206,7 @@ static void unusable_candidates_are_named(void **state)
         SampleList list = {0};
         Err err = {0};
         write_lines(cases[i][0]);
-        assert_input_error(samples_read(&list, path, &err), &err, cases[i][1]);
+        assert_input_error(samples_read(&list, test_file, &err), &err, cases[i][1]);
         assert_null(list.items);
     }
 }
@@ -236,14 +217,14 @@ static void a_file_cut_anywhere_is_refused_or_a_shorter_list(void **state)
     Err err = {0};
     (void)state;
     for (size_t i = 0; i < 2; i++) add_sample(&list, i, 0, -1.5f);
-    assert_ok(samples_write(&list, path, &err), &err);
+    assert_ok(samples_write(&list, test_file, &err), &err);
     size_t n, line;
-    char *whole = read_file(path, &n);
+    char *whole = read_file(test_file, &n);
     line = (size_t)(strchr(whole, '\n') - whole);
     for (size_t cut = 0; cut < n; cut++) {
         SampleList back = {0};
-        write_file(path, whole, cut);
-        int status = samples_read(&back, path, &err);
+        write_file(test_file, whole, cut);
+        int status = samples_read(&back, test_file, &err);
         bool readable = cut == line || cut == line + 1 || cut == n - 1;
         if (readable) assert_ok(status, &err);
         else assert_input_error(status, &err, "lines.jsonl");
@@ -281,5 +262,6 @@ int main(void)
         cmocka_unit_test(a_file_cut_anywhere_is_refused_or_a_shorter_list),
         cmocka_unit_test(too_many_rewards_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    test_file_name = "lines.jsonl";
+    return cmocka_run_group_tests(tests, make_test_folder, drop_test_folder);
 }

@@ -9,25 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *folder, *path;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    path = path_in(folder, "t.gguf");
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    free(path);
-    return 0;
-}
-
 static char *golden(const char *name)
 {
     char *found = golden_path(name);
@@ -160,8 +141,8 @@ static void put_data(size_t n)
 static int open_built(Err *err)
 {
     Gguf g;
-    write_file(path, built.data, built.length);
-    int status = gguf_open(&g, path, err);
+    write_file(test_file, built.data, built.length);
+    int status = gguf_open(&g, test_file, err);
     if (!status) gguf_close(&g);
     return status;
 }
@@ -319,13 +300,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_tensor_type_to_the_bit),
         cmocka_unit_test(reads_every_kind_of_metadata),
-        cmocka_unit_test_setup_teardown(refuses_what_is_no_gguf_file, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(refuses_counts_that_the_file_cannot_hold, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(refuses_tensors_that_lie_wrongly, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(refuses_types_it_does_not_know_by_name, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(refuses_a_key_that_is_there_twice, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(refuses_a_file_cut_anywhere, make_folder, drop_folder),
-        cmocka_unit_test_setup_teardown(survives_any_inflated_field, make_folder, drop_folder),
+        cmocka_unit_test_setup_teardown(refuses_what_is_no_gguf_file, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(refuses_counts_that_the_file_cannot_hold, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(refuses_tensors_that_lie_wrongly, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(refuses_types_it_does_not_know_by_name, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(refuses_a_key_that_is_there_twice, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(refuses_a_file_cut_anywhere, make_test_folder, drop_test_folder),
+        cmocka_unit_test_setup_teardown(survives_any_inflated_field, make_test_folder, drop_test_folder),
     };
+    test_file_name = "t.gguf";
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

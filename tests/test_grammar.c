@@ -7,26 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *folder; // for the grammars that the tests write
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    return 0;
-}
-
 static Grammar *load(const char *source, Err *err)
 {
-    char *path = path_in(folder, "test.grammar");
+    char *path = path_in(test_folder, "test.grammar");
     write_file(path, source, strlen(source));
     Grammar *grammar = grammar_load(path, err);
     free(path);
@@ -405,5 +388,5 @@ int main(void)
         cmocka_unit_test(built_in_reviews_are_clean_sentences),
         cmocka_unit_test(built_in_openings_are_neutral),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, make_test_folder, drop_test_folder);
 }

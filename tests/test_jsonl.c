@@ -14,25 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *folder, *path;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    path = path_in(folder, "in.jsonl");
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    free(path);
-    return 0;
-}
-
 static json_t *parse(const char *text)
 {
     json_error_t error;
@@ -48,12 +29,12 @@ static void reads_line_after_line(void **state)
     (void)state;
     const char *text = "\xEF\xBB\xBF{\"text\":\"one\"}\n\n  \t\r\n{\"text\":\"two\"}\r\n{\"text\":\"three\"}";
     const char *want[] = {"one", "two", "three"}, *lines[] = {"in.jsonl:1", "in.jsonl:4", "in.jsonl:5"};
-    write_file(path, text, strlen(text));
+    write_file(test_file, text, strlen(text));
     Err err = {0};
     JsonLines in;
     json_t *line;
     const char *value;
-    assert_ok(jsonl_open(&in, path, &err), &err);
+    assert_ok(jsonl_open(&in, test_file, &err), &err);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(jsonl_next(&in, &line, &err), 1);
         assert_ok(json_get_text(line, "text", &value, in.where, &err), &err);
@@ -89,11 +70,11 @@ static void a_bad_line_is_named(void **state)
         size_t start = strlen(text), n = cases[i].n ? cases[i].n : strlen(cases[i].line);
         memcpy(text + start, cases[i].line, n);
         memcpy(text + start + n, "\n{}\n", 4);
-        write_file(path, text, start + n + 4);
+        write_file(test_file, text, start + n + 4);
         Err err = {0};
         JsonLines in;
         json_t *line;
-        assert_ok(jsonl_open(&in, path, &err), &err);
+        assert_ok(jsonl_open(&in, test_file, &err), &err);
         assert_int_equal(jsonl_next(&in, &line, &err), 1);
         json_decref(line);
         assert_input_error(jsonl_next(&in, &line, &err), &err, cases[i].message);
@@ -108,11 +89,11 @@ static void every_cut_of_a_line_is_an_error_or_a_whole_object(void **state)
     (void)state;
     const char *text = "{\"text\":\"h\\u00e9 \xC3\xA9\",\"ids\":[1,20,-3.5e2],\"x\":{\"y\":null,\"z\":true}}";
     for (size_t cut = 0; cut <= strlen(text); cut++) {
-        write_file(path, text, cut);
+        write_file(test_file, text, cut);
         Err err = {0};
         JsonLines in;
         json_t *line = NULL;
-        assert_ok(jsonl_open(&in, path, &err), &err);
+        assert_ok(jsonl_open(&in, test_file, &err), &err);
         int status = jsonl_next(&in, &line, &err);
         if (cut == strlen(text)) assert_int_equal(status, 1);
         else if (cut == 0) assert_int_equal(status, 0);
@@ -129,11 +110,11 @@ static void nesting_without_end_is_refused(void **state)
     char *deep = malloc(DEPTH + 6);
     memcpy(deep, "{\"a\":", 5);
     memset(deep + 5, '[', DEPTH);
-    write_file(path, deep, DEPTH + 5);
+    write_file(test_file, deep, DEPTH + 5);
     Err err = {0};
     JsonLines in;
     json_t *line;
-    assert_ok(jsonl_open(&in, path, &err), &err);
+    assert_ok(jsonl_open(&in, test_file, &err), &err);
     assert_input_error(jsonl_next(&in, &line, &err), &err, "maximum parsing depth");
     jsonl_close(&in);
     free(deep);
@@ -144,12 +125,12 @@ static void invalid_utf8_is_repaired_and_counted(void **state)
     (void)state;
     const char *text = "{\"text\":\"a\xFF\x62\"}\n{\"text\":\"\xC3\"}\n{\"text\":\"\xC3\xA9\"}\n";
     const char *want[] = {"a\xEF\xBF\xBD\x62", "\xEF\xBF\xBD", "\xC3\xA9"};
-    write_file(path, text, strlen(text));
+    write_file(test_file, text, strlen(text));
     Err err = {0};
     JsonLines in;
     json_t *line;
     const char *value;
-    assert_ok(jsonl_open(&in, path, &err), &err);
+    assert_ok(jsonl_open(&in, test_file, &err), &err);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(jsonl_next(&in, &line, &err), 1);
         assert_ok(json_get_text(line, "text", &value, in.where, &err), &err);
@@ -165,10 +146,10 @@ static void a_missing_file_is_named(void **state)
     (void)state;
     Err err = {0};
     JsonLines in;
-    assert_input_error(jsonl_open(&in, path, &err), &err, "in.jsonl: No such file or directory");
-    assert_null(json_load_document(path, &err));
+    assert_input_error(jsonl_open(&in, test_file, &err), &err, "in.jsonl: No such file or directory");
+    assert_null(json_load_document(test_file, &err));
     assert_input_error(-1, &err, "in.jsonl: No such file or directory");
-    assert_input_error(jsonl_open(&in, folder, &err), &err, "is a folder");
+    assert_input_error(jsonl_open(&in, test_folder, &err), &err, "is a folder");
 }
 
 static void a_document_is_one_object_and_errors_name_the_line(void **state)
@@ -177,18 +158,18 @@ static void a_document_is_one_object_and_errors_name_the_line(void **state)
     Err err = {0};
     size_t dim = 0;
     const char *text = "\xEF\xBB\xBF{\n  \"dim\": 64\n}\n";
-    write_file(path, text, strlen(text));
-    json_t *document = json_load_document(path, &err);
+    write_file(test_file, text, strlen(text));
+    json_t *document = json_load_document(test_file, &err);
     if (!document) fail_msg("%s", err.text);
-    assert_ok(json_get_size(document, "dim", &dim, path, &err), &err);
+    assert_ok(json_get_size(document, "dim", &dim, test_file, &err), &err);
     assert_int_equal(dim, 64);
     json_decref(document);
     static const struct { const char *text, *message;
     } cases[] = {{"{\n  \"dim\": 64,\n}\n", "in.jsonl:3: column 1: not valid JSON"}, {"[]", "expected an object, found an array"},
         {"", "not valid JSON"}, {"{\"a\":\"\xFF\"}", "unable to decode byte 0xff"}, {"{} {}", "not valid JSON"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_file(path, cases[i].text, strlen(cases[i].text));
-        assert_null(json_load_document(path, &err));
+        write_file(test_file, cases[i].text, strlen(cases[i].text));
+        assert_null(json_load_document(test_file, &err));
         assert_input_error(-1, &err, cases[i].message);
     }
 }
@@ -390,9 +371,9 @@ static void the_locale_does_not_matter(void **state)
     if (!found) { // glibc can compile one
         const char *source = "LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n";
         char command[900];
-        write_file(path, source, strlen(source));
-        snprintf(command, sizeof command, "localedef -c -i '%s' -f ISO-8859-1 '%s/comma' > /dev/null 2>&1", path, folder);
-        if (system(command) >= 0) setenv("LOCPATH", folder, 1);
+        write_file(test_file, source, strlen(source));
+        snprintf(command, sizeof command, "localedef -c -i '%s' -f ISO-8859-1 '%s/comma' > /dev/null 2>&1", test_file, test_folder);
+        if (system(command) >= 0) setenv("LOCPATH", test_folder, 1);
         found = setlocale(LC_NUMERIC, "comma") && *localeconv()->decimal_point != '.';
     }
     if (!found) skip_because("no locale with a decimal comma is installed");
@@ -439,7 +420,7 @@ static void what_is_written_reads_back_equal(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, drop_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_test_folder, drop_test_folder)
     const struct CMUnitTest tests[] = {
         TEST(reads_line_after_line),
         TEST(a_bad_line_is_named),
@@ -459,5 +440,6 @@ int main(void)
         cmocka_unit_test(the_pretty_form_is_indented_by_two),
         cmocka_unit_test(what_is_written_reads_back_equal),
     };
+    test_file_name = "in.jsonl";
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,25 +22,6 @@ void *__wrap_calloc(size_t n, size_t size) { return fails_now() ? NULL : __real_
 
 static void *json_malloc(size_t n) { return fails_now() ? NULL : malloc(n); }
 
-static char *folder, *path;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    path = path_in(folder, "file");
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    free(path);
-    return 0;
-}
-
 typedef int Scenario(Err *err); // 0, or -1 with an Err; leaves nothing allocated either way
 
 // jansson reports some of its own failures as bad syntax, so that its scenarios may end with either status.
@@ -86,9 +67,9 @@ static int use_files(Err *err)
 {
     Text text = {0};
     OsNames names = {0};
-    char *name = os_join(err, folder, "other");
+    char *name = os_join(err, test_folder, "other");
     int status = !name || os_write_file(name, "12345", 5, err) || os_read_file(&text, name, err)
-        || os_list_folder(&names, folder, err) || os_make_folders(folder, err);
+        || os_list_folder(&names, test_folder, err) || os_make_folders(test_folder, err);
     char *cpu = status ? NULL : os_cpu_name(err);
     status = status || !cpu;
     mem_free(cpu);
@@ -125,7 +106,7 @@ static int read_lines(Err *err)
     JsonLines in;
     json_t *line;
     int status, count = 0;
-    if (jsonl_open(&in, path, err)) return -1;
+    if (jsonl_open(&in, test_file, err)) return -1;
     while ((status = jsonl_next(&in, &line, err)) == 1) {
         TokenList ids = {0};
         const char *text;
@@ -162,14 +143,14 @@ static int write_tensors(Err *err)
     const float x[3] = {1, 2, 3};
     const int64_t y[1] = {4};
     StOutput out[] = {{"a", ST_F32, 1, {3}, x}, {"b", ST_I64, 1, {1}, y}};
-    return safetensors_write(path, out, 2, err);
+    return safetensors_write(test_file, out, 2, err);
 }
 
 static int read_tensors(Err *err)
 {
     Safetensors st;
     float x[3];
-    if (safetensors_open(&st, path, err)) {
+    if (safetensors_open(&st, test_file, err)) {
         assert_null(st.tensors);
         return -1;
     }
@@ -203,7 +184,7 @@ static void child_programs(void **state)
 static void json_lines(void **state)
 {
     (void)state;
-    write_file(path, lines, sizeof lines - 1);
+    write_file(test_file, lines, sizeof lines - 1);
     run_with_every_failure(read_lines, 2, false);
     run_with_every_failure(write_json, 1, false);
 }
@@ -215,7 +196,7 @@ static void tensors(void **state)
     assert_ok(write_tensors(&err), &err);
     run_with_every_failure(read_tensors, 3, false);
     run_with_every_failure(write_tensors, 4, false);
-    char *temporary = path_in(folder, "file.tmp");
+    char *temporary = path_in(test_folder, "file.tmp");
     assert_false(os_is_file(temporary));
     free(temporary);
 }
@@ -223,7 +204,7 @@ static void tensors(void **state)
 static void a_failed_write_leaves_the_old_file(void **state)
 {
     (void)state;
-    write_file(path, "before", 6);
+    write_file(test_file, "before", 6);
     for (size_t n = 1;; n++) {
         Err err = {0};
         until_failure = n;
@@ -233,7 +214,7 @@ static void a_failed_write_leaves_the_old_file(void **state)
         if (!failed) break;
         assert_int_equal(status, -1);
         size_t size;
-        char *bytes = read_file(path, &size);
+        char *bytes = read_file(test_file, &size);
         assert_string_equal(bytes, "before");
         free(bytes);
     }
@@ -246,7 +227,7 @@ static void jansson_failing_inside(void **state)
     json_free_t before_free;
     json_get_alloc_funcs(&before_malloc, &before_free);
     json_set_alloc_funcs(json_malloc, free);
-    write_file(path, lines, sizeof lines - 1);
+    write_file(test_file, lines, sizeof lines - 1);
     run_with_every_failure(read_lines, 20, true);
     run_with_every_failure(write_json, 10, false);
     Err err = {0};
@@ -257,7 +238,7 @@ static void jansson_failing_inside(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, drop_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_test_folder, drop_test_folder)
     const struct CMUnitTest tests[] = {
         TEST(texts_and_lists),
         TEST(files_and_folders),

@@ -19,23 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char *folder; // of the test that runs
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    return 0;
-}
-
 static void assert_holds(const char *path, const char *want)
 {
     size_t n;
@@ -56,7 +39,7 @@ static void assert_absent(const char *path)
 static void maps_and_reads_the_same_bytes(void **state)
 {
     (void)state;
-    char bytes[5000], *path = path_in(folder, "bytes");
+    char bytes[5000], *path = path_in(test_folder, "bytes");
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i * 7);
     write_file(path, bytes, sizeof bytes);
     Err err = {0};
@@ -78,7 +61,7 @@ static void maps_and_reads_the_same_bytes(void **state)
 static void an_empty_file_has_data_and_no_size(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "empty");
+    char *path = path_in(test_folder, "empty");
     write_file(path, "", 0);
     Err err = {0};
     OsMap map;
@@ -97,7 +80,7 @@ static void an_empty_file_has_data_and_no_size(void **state)
 static void reads_what_cannot_be_mapped(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "pipe");
+    char *path = path_in(test_folder, "pipe");
     assert_int_equal(mkfifo(path, 0600), 0);
     pid_t writer = fork();
     if (writer == 0) {
@@ -122,13 +105,13 @@ static void names_a_missing_file_and_a_folder(void **state)
     Err err = {0};
     OsMap map;
     Text text = {0};
-    char *path = path_in(folder, "absent.bin"), want[400];
+    char *path = path_in(test_folder, "absent.bin"), want[400];
     snprintf(want, sizeof want, "%s: No such file or directory", path);
     assert_input_error(os_map_file(&map, path, &err), &err, want);
     assert_null(map.data);
     assert_input_error(os_read_file(&text, path, &err), &err, want);
-    assert_input_error(os_map_file(&map, folder, &err), &err, "is a folder");
-    assert_input_error(os_read_file(&text, folder, &err), &err, "is a folder");
+    assert_input_error(os_map_file(&map, test_folder, &err), &err, "is a folder");
+    assert_input_error(os_read_file(&text, test_folder, &err), &err, "is a folder");
     assert_null(text.data);
     free(path);
 }
@@ -138,7 +121,7 @@ static void names_a_missing_file_and_a_folder(void **state)
 static void a_file_appears_whole_at_commit(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    char *path = path_in(test_folder, "out"), *temporary = path_in(test_folder, "out.tmp");
     write_file(path, "before", 6);
     Err err = {0};
     OsWriter out;
@@ -156,7 +139,7 @@ static void a_file_appears_whole_at_commit(void **state)
 static void a_discarded_file_leaves_the_old_one(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    char *path = path_in(test_folder, "out"), *temporary = path_in(test_folder, "out.tmp");
     write_file(path, "before", 6);
     Err err = {0};
     OsWriter out;
@@ -175,7 +158,7 @@ static void a_discarded_file_leaves_the_old_one(void **state)
 static void a_leftover_of_a_killed_run_is_overwritten(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    char *path = path_in(test_folder, "out"), *temporary = path_in(test_folder, "out.tmp");
     write_file(temporary, "half of something longer", 24);
     Err err = {0};
     assert_ok(os_write_file(path, "new", 3, &err), &err);
@@ -190,10 +173,10 @@ static void refuses_names_that_cannot_be_written(void **state)
     (void)state;
     Err err = {0};
     OsWriter out;
-    char *path = path_in(folder, "no/such/folder");
+    char *path = path_in(test_folder, "no/such/folder");
     assert_input_error(os_writer_open(&out, path, &err), &err, "cannot create: No such file or directory");
     os_writer_discard(&out);
-    assert_input_error(os_writer_open(&out, folder, &err), &err, "is a folder");
+    assert_input_error(os_writer_open(&out, test_folder, &err), &err, "is a folder");
     assert_input_error(os_writer_open(&out, "", &err), &err, "empty");
     free(path);
 }
@@ -201,7 +184,7 @@ static void refuses_names_that_cannot_be_written(void **state)
 // Through links, so that a broken writer could not replace the device itself.
 static char *link_to(const char *device)
 {
-    char *path = path_in(folder, "device");
+    char *path = path_in(test_folder, "device");
     assert_int_equal(symlink(device, path), 0);
     return path;
 }
@@ -211,7 +194,7 @@ static void a_device_is_written_in_place(void **state)
     (void)state;
     Err err = {0};
     struct stat st;
-    char *null = link_to("/dev/null"), *temporary = path_in(folder, "device.tmp"), *out = path_in(folder, "out"), descriptor[40];
+    char *null = link_to("/dev/null"), *temporary = path_in(test_folder, "device.tmp"), *out = path_in(test_folder, "out"), descriptor[40];
     assert_ok(os_write_file(null, "x", 1, &err), &err);
     assert_int_equal(stat(null, &st), 0);
     assert_true(S_ISCHR(st.st_mode));
@@ -242,7 +225,7 @@ static void a_full_disk_is_an_error_of_status_1(void **state)
 // The limit on file sizes stands in for a disk that fills up: once while writing, once at the last flush.
 static void write_beyond_limit(size_t n)
 {
-    char *path = path_in(folder, "big"), *temporary = path_in(folder, "big.tmp"), *bytes = calloc(1, n);
+    char *path = path_in(test_folder, "big"), *temporary = path_in(test_folder, "big.tmp"), *bytes = calloc(1, n);
     write_file(path, "before", 6);
     struct rlimit before, small;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -272,7 +255,7 @@ static void a_failed_write_removes_the_temporary(void **state)
 static void a_failed_rename_removes_the_temporary(void **state)
 {
     (void)state;
-    char *path = path_in(folder, "out"), *temporary = path_in(folder, "out.tmp");
+    char *path = path_in(test_folder, "out"), *temporary = path_in(test_folder, "out.tmp");
     Err err = {0};
     OsWriter out;
     assert_ok(os_writer_open(&out, path, &err), &err);
@@ -291,13 +274,13 @@ static void lists_a_folder_by_bytes(void **state)
     const char *names[] = {"b", "a", "B", "10", "9", "\xC3\xA9", ".hidden"},
                *want[] = {".hidden", "10", "9", "B", "a", "b", "\xC3\xA9"};
     for (size_t i = 0; i < 7; i++) {
-        char *path = path_in(folder, names[i]);
+        char *path = path_in(test_folder, names[i]);
         write_file(path, "", 0);
         free(path);
     }
     Err err = {0};
     OsNames got;
-    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_ok(os_list_folder(&got, test_folder, &err), &err);
     assert_int_equal(got.count, 7);
     for (size_t i = 0; i < 7; i++) assert_string_equal(got.names[i], want[i]);
     os_names_free(&got);
@@ -309,21 +292,21 @@ static void lists_many_and_no_names(void **state)
     (void)state;
     Err err = {0};
     OsNames got;
-    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_ok(os_list_folder(&got, test_folder, &err), &err);
     assert_int_equal(got.count, 0);
     os_names_free(&got);
     for (int i = 0; i < 300; i++) {
         char name[20];
         snprintf(name, sizeof name, "%04d", i);
-        char *path = path_in(folder, name);
+        char *path = path_in(test_folder, name);
         write_file(path, "", 0);
         free(path);
     }
-    assert_ok(os_list_folder(&got, folder, &err), &err);
+    assert_ok(os_list_folder(&got, test_folder, &err), &err);
     assert_int_equal(got.count, 300);
     assert_string_equal(got.names[299], "0299");
     os_names_free(&got);
-    char *path = path_in(folder, "0000"), *absent = path_in(folder, "absent");
+    char *path = path_in(test_folder, "0000"), *absent = path_in(test_folder, "absent");
     assert_input_error(os_list_folder(&got, path, &err), &err, "is a file; a folder was expected");
     assert_input_error(os_list_folder(&got, absent, &err), &err, "absent: No such file or directory");
     free(path);
@@ -334,7 +317,7 @@ static void makes_folders_like_mkdir_p(void **state)
 {
     (void)state;
     Err err = {0};
-    char *deep = path_in(folder, "a//b/c/"), *file = path_in(folder, "file"), *below = path_in(folder, "file/x");
+    char *deep = path_in(test_folder, "a//b/c/"), *file = path_in(test_folder, "file"), *below = path_in(test_folder, "file/x");
     assert_false(os_is_folder(deep));
     assert_ok(os_make_folders(deep, &err), &err);
     assert_true(os_is_folder(deep));
@@ -374,7 +357,7 @@ static void tells_what_the_machine_is(void **state)
     double passed = os_now_s() - before;
     assert_true(passed >= 0.02 && passed < 2);
     assert_true(os_cpu_count() >= 1 && os_cpu_count() < 100000);
-    char *name = os_cpu_name(&err), *path = path_in(folder, "f");
+    char *name = os_cpu_name(&err), *path = path_in(test_folder, "f");
     assert_true(name && *name);
     mem_free(name);
     char *program = os_program_path(&err);
@@ -402,7 +385,7 @@ static void peak_memory_counts_what_was_touched(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, drop_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_test_folder, drop_test_folder)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(maps_and_reads_the_same_bytes),
         IN_FOLDER(an_empty_file_has_data_and_no_size),

@@ -19,23 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char *folder; // of the test that runs
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    return 0;
-}
-
 static OsChild *start(const char *command)
 {
     Err err = {0};
@@ -229,7 +212,7 @@ static void a_child_gets_the_usual_sigpipe(void **state)
 static void a_silent_program_is_killed_with_what_it_started(void **state)
 {
     (void)state;
-    char *pids = path_in(folder, "pids"), command[600];
+    char *pids = path_in(test_folder, "pids"), command[600];
     snprintf(command, sizeof command, "sleep 100 & echo $! > '%s'; sleep 100", pids);
     OsChild *child = start(command);
     Err err = {0};
@@ -343,11 +326,11 @@ static void leaves_no_descriptor_open(void **state)
         Text line = {0};
         assert_int_equal(os_child_read_line(child, &line, 0.02, &err), -1);
         assert_int_equal(os_child_stop(child, 5, &err), -1);
-        char *path = path_in(folder, "f");
+        char *path = path_in(test_folder, "f");
         assert_ok(os_write_file(path, "x", 1, &err), &err);
         assert_ok(os_map_file(&map, path, &err), &err);
         os_unmap(&map);
-        assert_ok(os_list_folder(&names, folder, &err), &err);
+        assert_ok(os_list_folder(&names, test_folder, &err), &err);
         os_names_free(&names);
         free(path);
     }
@@ -356,7 +339,7 @@ static void leaves_no_descriptor_open(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, drop_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_test_folder, drop_test_folder)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(talks_line_by_line),
         cmocka_unit_test(returns_empty_and_unended_lines_then_the_end),

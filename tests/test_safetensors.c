@@ -14,25 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *folder, *path;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = temporary_folder();
-    path = path_in(folder, "t.safetensors");
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    (void)state;
-    remove_folder(folder);
-    free(folder);
-    free(path);
-    return 0;
-}
-
 static size_t build(uint8_t *file, const char *header, const void *data, size_t n)
 {
     uint64_t length = strlen(header);
@@ -45,7 +26,7 @@ static size_t build(uint8_t *file, const char *header, const void *data, size_t 
 static void write_tensors(const char *header, const void *data, size_t n)
 {
     uint8_t *file = malloc(8 + strlen(header) + n);
-    write_file(path, file, build(file, header, data, n));
+    write_file(test_file, file, build(file, header, data, n));
     free(file);
 }
 
@@ -148,8 +129,8 @@ static void writes_the_bytes_that_transformers_writes(void **state)
             out[i] = (StOutput){.name = t->name, .type = ST_F32, .dims = t->dims, .data = values};
             memcpy(out[i].shape, t->shape, sizeof t->shape);
         }
-        assert_ok(safetensors_write(path, out, st.count, &err), &err);
-        assert_same_file(path, file);
+        assert_ok(safetensors_write(test_file, out, st.count, &err), &err);
+        assert_same_file(test_file, file);
         for (size_t i = 0; i < st.count; i++) free((void *)(uintptr_t)out[i].data);
         safetensors_close(&st);
         free(file);
@@ -167,7 +148,7 @@ static void python_opens_what_is_written(void **state)
         {"none", ST_F32, 2, {0, 5}, NULL}, {"bytes", ST_U8, 1, {5}, "a\xff\0bc"}};
     Err err = {0};
     char command[900];
-    assert_ok(safetensors_write(path, out, 5, &err), &err);
+    assert_ok(safetensors_write(test_file, out, 5, &err), &err);
     snprintf(command, sizeof command,
         "python3 -c 'import sys; from safetensors import safe_open; from safetensors.numpy import load_file\n"
         "t = load_file(sys.argv[1]); n = \"q\\\"\\\\\\u00e9\"\n"
@@ -177,7 +158,7 @@ static void python_opens_what_is_written(void **state)
         "assert t[\"none\"].shape == (0, 5) and t[\"a.odd\"].dtype == \"float32\" and safe_open(sys.argv[1], \"np\").metadata() "
         "== {\"format\": \"pt\"}\n"
         "' '%s'",
-        path);
+        test_file);
     assert_int_equal(system(command), 0);
 }
 
@@ -226,7 +207,7 @@ static void converts_every_type_it_knows(void **state)
     Safetensors st;
     float got[2];
     int64_t whole[2];
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     for (size_t i = 0; i < 4; i++) {
         assert_ok(safetensors_read_f32(&st, safetensors_find(&st, floats[i].name), got, floats[i].n, &err), &err);
         assert_same_bits(got, floats[i].values, floats[i].n, floats[i].name);
@@ -257,7 +238,7 @@ static void a_double_beyond_float_is_refused(void **state)
     Err err = {0};
     Safetensors st;
     float got[2];
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     assert_input_error(safetensors_read_f32(&st, &st.tensors[0], got, 2, &err), &err, "value 1 (1e+39) does not fit");
     safetensors_close(&st);
 }
@@ -279,7 +260,7 @@ static void a_missing_tensor_is_reported_with_near_names(void **state)
     safetensors_close(&st);
     free(file);
     write_tensors("{}", "", 0);
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     assert_int_equal(st.count, 0);
     assert_null(safetensors_need(&st, "x", &err));
     safetensors_close(&st);
@@ -344,7 +325,7 @@ static void refuses_headers_that_lie(void **state)
         write_tensors(cases[i].header, "12345678", 8);
         Err err = {0};
         Safetensors st;
-        int status = safetensors_open(&st, path, &err);
+        int status = safetensors_open(&st, test_file, &err);
         if (status == 0) fail_msg("accepted: %s", cases[i].header);
         assert_input_error(status, &err, cases[i].message);
         assert_non_null(strstr(err.text, "t.safetensors"));
@@ -374,7 +355,7 @@ static void accepts_unusual_but_valid_files(void **state)
         write_tensors(cases[i].header, "12345678", cases[i].n);
         Err err = {0};
         Safetensors st;
-        assert_ok(safetensors_open(&st, path, &err), &err);
+        assert_ok(safetensors_open(&st, test_file, &err), &err);
         for (size_t k = 1; k < st.count; k++) assert_true(strcmp(st.tensors[k - 1].name, st.tensors[k].name) < 0);
         safetensors_close(&st);
     }
@@ -393,10 +374,10 @@ static void every_cut_is_refused(void **state)
     uint8_t file[400];
     size_t n = small_file(file);
     for (size_t cut = 0; cut <= n + 1; cut++) {
-        write_file(path, file, cut);
+        write_file(test_file, file, cut);
         Err err = {0};
         Safetensors st;
-        int status = safetensors_open(&st, path, &err);
+        int status = safetensors_open(&st, test_file, &err);
         if (cut == n) assert_ok(status, &err);
         else assert_input_error(status, &err, "t.safetensors");
         safetensors_close(&st);
@@ -413,10 +394,10 @@ static void every_length_of_header_is_checked(void **state)
         1ull << 63 | right, UINT64_MAX};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         for (int k = 0; k < 8; k++) file[k] = (uint8_t)(wrong[i] >> (8 * k));
-        write_file(path, file, n);
+        write_file(test_file, file, n);
         Err err = {0};
         Safetensors st;
-        assert_input_error(safetensors_open(&st, path, &err), &err, wrong[i] > n - 8 ? "cut off" : "t.safetensors");
+        assert_input_error(safetensors_open(&st, test_file, &err), &err, wrong[i] > n - 8 ? "cut off" : "t.safetensors");
     }
 }
 
@@ -436,7 +417,7 @@ static void check_tensors(const Safetensors *st) // reads every byte that the he
 // Without emptying the file first, which some file systems make slow.
 static void change_byte(size_t at, uint8_t byte)
 {
-    FILE *file = fopen(path, "r+b");
+    FILE *file = fopen(test_file, "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
     assert_int_equal(fwrite(&byte, 1, 1, file), 1);
@@ -450,13 +431,13 @@ static void no_changed_byte_of_the_header_does_harm(void **state)
         changed[] = {
             0, 1, ' ', '"', '[', ']', '{', '}', ',', ':', '-', '.', '0', '1', '9', 'e', 'x', '\\', '\n', 0x7f, 0x80, 0xc3, 0xff};
     size_t n = small_file(file), opened = 0;
-    write_file(path, file, n);
+    write_file(test_file, file, n);
     for (size_t at = 0; at < n - 20; at++) {
         for (size_t i = 0; i <= sizeof changed; i++) {
             change_byte(at, i < sizeof changed ? changed[i] : (uint8_t)(file[at] ^ 1));
             Err err = {0};
             Safetensors st;
-            if (safetensors_open(&st, path, &err) == 0) check_tensors(&st), opened++;
+            if (safetensors_open(&st, test_file, &err) == 0) check_tensors(&st), opened++;
             else assert_int_equal(err.status, 2);
             safetensors_close(&st);
         }
@@ -474,13 +455,13 @@ static void the_order_given_does_not_change_the_bytes(void **state)
     int64_t z[1] = {-1};
     StOutput out[] = {{"b", ST_F32, 1, {3}, x}, {"z", ST_I64, 1, {1}, z}, {"a", ST_F32, 0, {0}, y}},
              other[] = {out[2], out[0], out[1]};
-    char *second = path_in(folder, "second");
+    char *second = path_in(test_folder, "second");
     Err err = {0};
-    assert_ok(safetensors_write(path, out, 3, &err), &err);
+    assert_ok(safetensors_write(test_file, out, 3, &err), &err);
     assert_ok(safetensors_write(second, other, 3, &err), &err);
-    assert_same_file(path, second);
+    assert_same_file(test_file, second);
     size_t n;
-    char *file = read_file(path, &n);
+    char *file = read_file(test_file, &n);
     const char *header = "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[8,12]},"
                          "\"b\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[12,24]},\"z\":{\"dtype\":\"I64\",\"shape\":[1]"
                          ",\"data_offsets\":[0,8]}}";
@@ -502,16 +483,16 @@ static void metadata_takes_its_place_among_the_names(void **state)
     float x = 1;
     StOutput out[] = {{"A", ST_F32, 0, {0}, &x}, {"a", ST_F32, 0, {0}, &x}};
     Err err = {0};
-    assert_ok(safetensors_write(path, out, 2, &err), &err);
-    char *file = read_file(path, NULL), *first = strstr(file + 8, "\"A\""), *middle = strstr(file + 8, "\"__meta"),
+    assert_ok(safetensors_write(test_file, out, 2, &err), &err);
+    char *file = read_file(test_file, NULL), *first = strstr(file + 8, "\"A\""), *middle = strstr(file + 8, "\"__meta"),
          *last = strstr(file + 8, "\"a\"");
     assert_true(first && middle && last && first < middle && middle < last);
     free(file);
     Safetensors st;
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     safetensors_close(&st);
-    assert_ok(safetensors_write(path, NULL, 0, &err), &err);
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_write(test_file, NULL, 0, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     assert_int_equal(st.count, 0);
     safetensors_close(&st);
 }
@@ -531,8 +512,8 @@ static void reads_back_the_bits_it_wrote(void **state)
     StOutput out[] = {{"x", ST_F32, 2, {1, N}, x}, {"y", ST_I64, 1, {N}, y}};
     Err err = {0};
     Safetensors st;
-    assert_ok(safetensors_write(path, out, 2, &err), &err);
-    assert_ok(safetensors_open(&st, path, &err), &err);
+    assert_ok(safetensors_write(test_file, out, 2, &err), &err);
+    assert_ok(safetensors_open(&st, test_file, &err), &err);
     assert_ok(safetensors_read_f32(&st, safetensors_find(&st, "x"), back, N, &err), &err);
     assert_ok(safetensors_read_i64(&st, safetensors_find(&st, "y"), whole, N, &err), &err);
     assert_memory_equal(x, back, N * sizeof *x);
@@ -556,20 +537,20 @@ static void refuses_to_write_what_no_one_could_read(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Err err = {0};
-        assert_input_error(safetensors_write(path, cases[i].out, cases[i].n, &err), &err, cases[i].message);
-        assert_false(os_is_file(path));
+        assert_input_error(safetensors_write(test_file, cases[i].out, cases[i].n, &err), &err, cases[i].message);
+        assert_false(os_is_file(test_file));
     }
     Err err = {0};
     StOutput good = {"a", ST_F32, 0, {0}, &x};
     assert_input_error(safetensors_write("/no/such/folder/x", &good, 1, &err), &err, "/no/such/folder/x");
     if (!os_is_file("/dev/full")) return;
-    assert_int_equal(symlink("/dev/full", path), 0); // a link, so that a broken writer could not replace the device
-    assert_failed_error(safetensors_write(path, &good, 1, &err), &err, "No space left on device");
+    assert_int_equal(symlink("/dev/full", test_file), 0); // a link, so that a broken writer could not replace the device
+    assert_failed_error(safetensors_write(test_file, &good, 1, &err), &err, "No space left on device");
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, drop_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_test_folder, drop_test_folder)
     const struct CMUnitTest tests[] = {
         TEST(reads_what_transformers_wrote),
         TEST(reads_integers_of_another_implementation),
@@ -589,5 +570,6 @@ int main(void)
         TEST(reads_back_the_bits_it_wrote),
         TEST(refuses_to_write_what_no_one_could_read),
     };
+    test_file_name = "t.safetensors";
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

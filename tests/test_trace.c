@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* test_trace.c - raft trace iteration: what it notes is what align computes, whatever the batches; and what raft diff makes of it.
  * A tiny tokenizer and model are made once through the program itself. */
-#include "tests/support.h"
+#include "tests/support_cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,69 +13,28 @@
 
 enum { SLOTS = 3, K = 4, NEW = 6 };
 
-static char *folder;
-static Text output;
-
 static const char how[] = "--prompts @/prompts.jsonl --reward length:4 --reward 0.5*length:2 --gold length:1 --samples 4 --max-new 6 --stage-prompts 3 "
     "--seed 5 --lr 1e-2 --epochs 2";
-
-static char *in_folder(const char *name) { return path_in(folder, name); }
-
-// "@" stands for the folder.
-static int raft(const char *format, ...) PRINTF_LIKE(1, 2);
-static int raft(const char *format, ...)
-{
-    char arguments[1500], expanded[3000];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(arguments, sizeof arguments, format, args);
-    va_end(args);
-    size_t used = 0;
-    for (const char *c = arguments; *c; c++)
-        used += (size_t)snprintf(expanded + used, sizeof expanded - used, *c == '@' ? "%s" : "%.1s", *c == '@' ? folder : c);
-    expanded[used] = '\0';
-    return run_raft(&output, "%s", expanded);
-}
-
-static void expect(int status, int wanted, const char *fragment)
-{
-    const char *said = output.data ? output.data : "";
-    if (status != wanted) fail_msg("exit status %d where %d was expected; the program said: %s", status, wanted, said);
-    if (!strstr(said, fragment)) fail_msg("\"%s\" was expected in: %s", fragment, said);
-}
 
 static int set_up(void **state)
 {
     Text texts = {0};
-    (void)state;
-    folder = temporary_folder();
+    cli_make_folder(state);
     for (int i = 0; i < 8; i++) text_printf(&texts, NULL, "{\"text\":\"the film number %d was good and the acting was %s\"}\n", i, i % 2 ? "bad" : "great");
-    char *path = in_folder("texts.jsonl"), *prompts = in_folder("prompts.jsonl");
-    write_file(path, texts.data, texts.length);
-    static const char lines[] = "{\"prompt\":\"the film\"}\n{\"prompt\":\"acting\"}\n{\"prompt\":\"good and bad\"}\n{\"prompt\":\"number\"}\n";
-    write_file(prompts, lines, strlen(lines));
+    cli_put("texts.jsonl", texts.data);
+    cli_put("prompts.jsonl", "{\"prompt\":\"the film\"}\n{\"prompt\":\"acting\"}\n{\"prompt\":\"good and bad\"}\n{\"prompt\":\"number\"}\n");
     expect(raft("tokenizer train --vocab 280 --special '<|endoftext|>' --jsonl @/texts.jsonl -o @/tokenizer.json"), 0, "");
     expect(raft("pretrain --tokenizer @/tokenizer.json --corpus @/texts.jsonl --dim 16 --layers 3 --heads 2 --ff 24 --context 32 --batch 4 "
         "--max-steps 3 --seed 2 -o @/lm --quiet"), 0, "");
     expect(raft("trace iteration @/lm %s -o @/trace", how), 0, "12 candidates, 3 selected, 2 steps");
     text_free(&texts);
-    free(path), free(prompts);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    text_free(&output);
-    remove_folder(folder);
-    free(folder);
     return 0;
 }
 
 static void open_trace(TraceFile *trace, const char *name)
 {
     Err err = {0};
-    char *path = in_folder(name);
+    char *path = cli_path(name);
     assert_ok(tracefile_open(trace, path, &err), &err);
     free(path);
 }
@@ -116,7 +75,7 @@ static void candidates_are_those_of_align(void **state)
     SampleList list = {0};
     (void)state;
     expect(raft("align @/lm %s --iterations 1 --eval-prompts 0 -o @/aligned --quiet", how), 0, "");
-    char *path = in_folder("aligned/iter_000/candidates.jsonl");
+    char *path = cli_path("aligned/iter_000/candidates.jsonl");
     assert_ok(samples_read(&list, path, &err), &err);
     open_trace(&trace, "trace");
     assert_int_equal(list.count, SLOTS * K);
@@ -148,7 +107,7 @@ static void the_last_parameters_are_those_of_aligns_checkpoint(void **state)
     open_trace(&trace, "trace");
     for (size_t e = 0; e < 2; e++) {
         Model model;
-        char *path = in_folder(ends[e].checkpoint);
+        char *path = cli_path(ends[e].checkpoint);
         assert_ok(checkpoint_load(&model, path, &err), &err);
         for (size_t i = 0; i < model.tensor_count; i++) {
             const Tensor *t = model.tensors + i;
@@ -237,8 +196,8 @@ static void batches_and_threads_change_no_bit_and_no_name(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         expect(raft("trace iteration @/lm %s %s --hashes-only -o @/hashes --force", how, others[i]), 0, "(hashes only)");
         int status = raft("diff @/trace @/hashes");
-        if (status) fail_msg("%s: %s", others[i], output.data);
-        char *a = in_folder("hashes/index.jsonl"), *b = in_folder("first.jsonl");
+        if (status) fail_msg("%s: %s", others[i], cli_output.data);
+        char *a = cli_path("hashes/index.jsonl"), *b = cli_path("first.jsonl");
         if (!i) assert_int_equal(rename(a, b), 0);
         else {
             char *x = read_file(a, NULL), *y = read_file(b, NULL);
@@ -255,7 +214,7 @@ static void a_weight_one_ulp_away_is_the_first_difference(void **state)
     Model model;
     Tokenizer tokenizer;
     (void)state;
-    char *path = in_folder("lm"), *other = in_folder("other");
+    char *path = cli_path("lm"), *other = cli_path("other");
     assert_ok(checkpoint_load(&model, path, &err), &err);
     assert_ok(checkpoint_load_tokenizer(&tokenizer, path, &model.config, &err), &err);
     const Tensor *t = model_find(&model, "model.layers.1.mlp.up_proj.weight");
@@ -278,7 +237,7 @@ static void another_seed_is_first_seen_in_what_is_drawn(void **state)
     expect(raft("trace iteration @/lm %s --seed 6 --stage-prompts 4 -o @/seed6 --force", how), 0, "");
     expect(raft("trace iteration @/lm %s --seed 7 --stage-prompts 4 -o @/seed7 --force", how), 0, "");
     raft("diff @/seed6 @/seed7");
-    if (!strstr(output.data, "first difference: collect.prompts")) fail_msg("%s", output.data);
+    if (!strstr(cli_output.data, "first difference: collect.prompts")) fail_msg("%s", cli_output.data);
 }
 
 // ---- requests -------------------------------------------------------------------------------------------------------------------
@@ -314,5 +273,5 @@ int main(void)
         cmocka_unit_test(another_seed_is_first_seen_in_what_is_drawn), cmocka_unit_test(a_trace_is_replaced_only_by_force),
         cmocka_unit_test(wrong_requests_exit_with_2),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, cli_remove_folder);
 }
