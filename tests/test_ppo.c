@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* test_ppo.c - PPO on a language model: the ratio before the first update, the gradient through both heads, the same bits in
- * every composition, a reward that rises, and the command. */
+ * every composition, a reward that rises, a run that is cut off. The command is in test_ppo_command.c. */
 #include "tests/support.h"
 
 #include <math.h>
@@ -552,84 +552,6 @@ static void a_run_that_was_cut_off_goes_on_to_the_same_bits(void **state)
     free(whole), free(whole_metrics);
 }
 
-// ---- the command -------------------------------------------------------------------------------------------------------------------
-
-static void expect_in_file(const char *folder, const char *name, const char *fragment)
-{
-    char *path = path_in(folder, name), *text = read_file(path, NULL);
-    assert_non_null(text);
-    if (!strstr(text, fragment)) fail_msg("\"%s\" was expected in %s: %.2000s", fragment, name, text);
-    free(text);
-    free(path);
-}
-
-static void align_leaves_a_run_that_report_and_eval_read(void **state)
-{
-    (void)state;
-    Err err = {0};
-    Text output = {0};
-    char *folder = temporary_folder(), *checkpoint = path_in(folder, "lm"), *asked = path_in(folder, "prompts.jsonl"), *run = path_in(folder, "run");
-    Model plain, after;
-    ModelConfig config = start.config;
-    config.value_head = false;
-    assert_ok(model_init(&plain, &config, &err), &err);
-    memcpy(plain.parameters, start.parameters, plain.parameter_count * sizeof(float));
-    assert_ok(checkpoint_save(checkpoint, &plain, &tokenizer, &err), &err);
-    assert_ok(prompts_write(&prompts, asked, &err), &err);
-    const char *rest = "--algo ppo --reward length:3 --samples 2 --max-new 8 --iterations 3 --eval-prompts 3 --eval-every 2 --batch 4 --kl-target 1";
-    int status = run_raft(&output, "align %s --prompts %s -o %s %s", checkpoint, asked, run, rest);
-    if (status) fail_msg("exit status %d: %s", status, output.data);
-    expect_in_file(run, "metrics.jsonl", "\"policy_loss\":");
-    expect_in_file(run, "metrics.jsonl", "\"kl_coef\":0.049");  // steered down from 0.05: the KL is below its target
-    expect_in_file(run, "metrics.jsonl", "{\"iteration\":3,");
-    expect_in_file(run, "iter_002/candidates.jsonl", "\"selected\":true");
-    expect_in_file(run, "checkpoint/config.json", "\"raft_value_head\": true");
-    char *result = path_in(run, "checkpoint"), *metrics = path_in(run, "metrics.jsonl"), *lines = read_file(metrics, NULL);
-    assert_null(strstr(lines, "{\"iteration\":1,")); // measured every second time, and at the end
-    assert_ok(checkpoint_load(&after, result, &err), &err);
-    size_t moved = 0;
-    for (size_t i = 0; i <= config.dim; i++) moved += after.parameters[after.value + i] != 0;
-    assert_true(moved > config.dim / 2);
-    text_free(&output);
-    assert_int_equal(run_raft(&output, "report %s", run), 0);
-    text_free(&output);
-    char *exported = path_in(folder, "exported");
-    assert_int_equal(run_raft(&output, "export %s -o %s", result, exported), 0);
-    model_free(&after);
-    assert_ok(checkpoint_load(&after, exported, &err), &err);
-    assert_false(after.config.value_head);
-    free(exported);
-    text_free(&output);
-    assert_int_equal(run_raft(&output, "eval %s --prompts %s --reward length:3 --max-new 8", result, asked), 0);
-    text_free(&output);
-    assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --temperature 0.5 %s", checkpoint, asked, run, rest), 2);
-    assert_non_null(strstr(output.data, "--temperature 1"));
-    text_free(&output);
-    // a monitor that fires at the first measurement after training ends the run there, and the best model is the one before
-    assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --stop-when kl-above:1e-9 %s", checkpoint, asked, run, rest), 0);
-    assert_non_null(strstr(output.data, "stopped: kl-above after iteration 2; best/ holds the model after iteration 0"));
-    expect_in_file(run, "metrics.jsonl", "\"stopped\":\"kl-above\"");
-    char *best = path_in(run, "best");
-    model_free(&after);
-    assert_ok(checkpoint_load(&after, best, &err), &err);
-    assert_same_bits(after.parameters, plain.parameters, plain.parameter_count, "best");
-    free(best);
-    text_free(&output);
-    assert_int_equal(run_raft(&output, "align %s --prompts %s -o %s --force --stop-when gold-falls %s", checkpoint, asked, run, rest), 2);
-    assert_non_null(strstr(output.data, "there is no gold"));
-    text_free(&output);
-    free(lines);
-    free(metrics);
-    free(result);
-    model_free(&plain);
-    model_free(&after);
-    remove_folder(folder);
-    free(folder);
-    free(checkpoint);
-    free(asked);
-    free(run);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -644,7 +566,6 @@ int main(void)
         cmocka_unit_test(the_kl_coefficient_follows_ziegler),
         cmocka_unit_test(a_run_that_was_cut_off_goes_on_to_the_same_bits),
         cmocka_unit_test(what_is_not_the_policys_own_is_refused),
-        cmocka_unit_test(align_leaves_a_run_that_report_and_eval_read),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
