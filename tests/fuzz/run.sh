@@ -20,7 +20,7 @@ for reader in "$@"; do
     mkdir -p "$build/corpus/$reader"
     folder=$(mktemp -d)
     if RAFT_FUZZ=$reader RAFT_FUZZ_FOLDER=$folder "$build/fuzz" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
-        -max_len=8192 -close_fd_mask=1 -artifact_prefix="$build/findings/$reader-" "$build/corpus/$reader" "tests/fuzz/seeds/$reader" > "$build/$reader.log" 2>&1
+        -max_len=16384 -close_fd_mask=1 -artifact_prefix="$build/findings/$reader-" "$build/corpus/$reader" "tests/fuzz/seeds/$reader" > "$build/$reader.log" 2>&1
     then result="no finding"
     else result="A FINDING: $build/findings, $build/$reader.log"; status=1
     fi
