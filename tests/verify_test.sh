@@ -50,6 +50,8 @@ trace() { # TRACE CHECKPOINT SETTING...: `raft` knows the settings file as a pro
 trace "$tmp/local" "$run/lm" $local_ && replay replay.py "$tmp/local" "$run/lm" $local_
 # shellcheck disable=SC2086
 trace "$tmp/global" "$run/checkpoint" $global && replay replay.py "$tmp/global" "$run/checkpoint" $global
+# shellcheck disable=SC2086
+trace "$tmp/frozen" "$run/lm" $local_ --train-layers 1 && replay replay.py "$tmp/frozen" "$run/lm" $local_ --train-layers 1
 
 echo "verify/self_test.py: a mistake in a trace is named"
 # shellcheck disable=SC2086
@@ -60,6 +62,8 @@ echo "verify/replay.py: other settings are noticed, a damaged trace is refused"
 expect 1 "first disagreement: collect.prompts[" replay replay.py "$tmp/local" "$run/lm" $local_ --no-passes --seed 2
 # shellcheck disable=SC2086
 expect 1 "first disagreement: step.000.lr[0] (SPEC 9.5)" replay replay.py "$tmp/local" "$run/lm" $local_ --no-passes --lr 2e-3
+# shellcheck disable=SC2086
+expect 2 "the trace holds no step.000.grad.model.layers.0." replay replay.py "$tmp/frozen" "$run/lm" $local_ --no-passes --train-layers 0-1
 head -c 1000 "$tmp/local/collect.safetensors" > "$tmp/cut" && mv "$tmp/cut" "$tmp/local/collect.safetensors"
 # shellcheck disable=SC2086
 expect 2 "collect.safetensors: cut or not a safetensors file" replay replay.py "$tmp/local" "$run/lm" $local_

@@ -20,7 +20,7 @@ from arithmetic import F
 
 DEFAULTS = dict(seed=1, iteration=0, samples=8, max_new=24, temperature=1.0, top_k=0, top_p=1.0, mode="local", accept=0.0, kl_beta=0.0,
                 lr=1e-4, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, decay_all=False, clip=1.0, schedule="cosine", warmup=0.02,
-                final_lr=0.1, batch=16, epochs=2, max_steps=0, stage_prompts=0, stop="")
+                final_lr=0.1, batch=16, epochs=2, max_steps=0, train_layers="", stage_prompts=0, stop="")
 
 
 def settings_of(given):
@@ -171,6 +171,18 @@ class Replay:
     def start(self):
         return {name: self.need("start." + name, shape) for name, shape, *_ in model.tensors(self.c)}
 
+    def trained(self):
+        """9.9: the names of what is trained, in the order of the table."""
+        names = [name for name, *_ in model.tensors(self.c)]
+        if not self.s["train_layers"]:
+            return names
+        try:
+            first, *last = map(int, self.s["train_layers"].split("-"))
+            last = last[0] if last else first
+        except ValueError:
+            raise Trouble(f"setting train-layers: {self.s['train_layers']!r} is not A-B")
+        return [x for x in names if x.startswith("model.layers.") and first <= int(x.split(".")[2]) <= last]
+
     def train(self):
         s, c, W = self.s, self.c, self.start()
         chosen = [x for x, kept in zip(self.candidates, self.need("rank.selected", [len(self.candidates)])) if kept]
@@ -192,7 +204,7 @@ class Replay:
                            ("targets", targets)):
             self.check(at + name, here, "4.6, 7.2, 9.6, 14.1")
         shapes = {name: shape for name, shape, *_ in model.tensors(c)}
-        names = list(shapes)
+        names = self.trained()
         if self.passes:
             loss, G, seen = training.language_step(c, W, examples)
             order = [name[len(at):] for name in t if name.startswith(at)]
@@ -211,9 +223,9 @@ class Replay:
         self.check(at + "lr", rate, "9.5")
         W = dict(W)
         optimiser.step(W, G, rate, norm)
-        for name in names:
-            self.check(at + "after." + name, W[name], "9.2, 9.4")
-        return {name: self.need(at + "after." + name, shapes[name]) for name in names}
+        for name in shapes:
+            self.check(at + "after." + name, W[name], "9.2, 9.4" if name in G else "9.9")
+        return {name: self.need(at + "after." + name, shapes[name]) for name in shapes}
 
     def run(self):
         for name, value in (self.weights or {}).items():

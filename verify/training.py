@@ -88,8 +88,8 @@ def score_step(c, W, texts, loss_of):  # 7.4 to 7.6, 8.3; loss_of(scores) gives 
 
 # ---- 9 optimisation ------------------------------------------------------------------------------------------------------------------
 
-def gradient_norm(c, G):  # 9.1
-    return float(np.sqrt(sequential([long(G[name].reshape(-1), G[name].reshape(-1)) for name, *_ in tensors(c)], D)))
+def gradient_norm(c, G):  # 9.1, 9.9: over what has a gradient
+    return float(np.sqrt(sequential([long(G[name].reshape(-1), G[name].reshape(-1)) for name, *_ in tensors(c) if name in G], D)))
 
 
 def adamw(w, m, v, g, t, lr, beta1, beta2, eps, weight_decay, clip, norm):  # 9.2, 9.4: one tensor at step t = 1, 2, ...
@@ -125,6 +125,8 @@ class Optimiser:
     def step(self, W, G, lr, norm):  # W in place
         self.t += 1
         for name, _, decays, _ in tensors(self.c):
+            if name not in G:  # 9.9
+                continue
             wd = self.weight_decay if decays or self.decay_all else 0.0
             W[name], self.m[name], self.v[name] = adamw(W[name], self.m[name], self.v[name], G[name], self.t, lr,
                                                         weight_decay=wd, norm=norm, **self.settings)
