@@ -31,7 +31,7 @@ static void on_choice(void *self, const SeenChoice *seen)
 {
     Iteration *it = self;
     Recorder *r = &it->recorder;
-    if (seen->k >= it->raft.samples) return; // an expert's own token: its answers are judged, not its arithmetic
+    if (seen->k >= it->raft.samples) return; // an expert's own arithmetic; its answer is noted when all are collected
     recorder_rows(r, seen->logits, 1, seen->vocab, seen->vocab, "%03u.%03zu.logits", (unsigned)seen->slot, seen->k);
     recorder_integer(r, seen->token, "%03u.%03zu.tokens", (unsigned)seen->slot, seen->k);
     recorder_rows(r, &seen->logprob, 1, 0, 0, "%03u.%03zu.logprobs", (unsigned)seen->slot, seen->k);
@@ -105,6 +105,8 @@ static int note_collected(Iteration *it, const CandidateList *list, Err *err)
     Recorder *r = &it->recorder;
     for (size_t i = 0; i < list->count; i++) {
         const Sample *s = list->items[i].item;
+        for (size_t t = 0; s->k >= it->raft.samples && t < s->tokens.length; t++) // of experts, whose logits are not the policy's
+            recorder_integer(r, s->tokens.ids[t], "%03zu.%03zu.tokens", s->slot, s->k);
         recorder_rows(r, &s->logprob, 1, 0, 0, "logprob");
         recorder_rows(r, &s->ref_logprob, 1, 0, 0, "ref_logprob");
     }

@@ -101,7 +101,8 @@ class Replay:
         if self.passes:
             self.answers_logits()
         for slot, _, tokens, name in self.candidates:
-            self.answer(slot, int(name.split(".")[2]), tokens, name)
+            if not self.is_experts(name):
+                self.answer(slot, int(name.split(".")[2]), tokens, name)
         self.sums()
 
     def answers_logits(self):
@@ -109,7 +110,12 @@ class Replay:
         ids = [prompt + tokens[:-1] for _, prompt, tokens, _ in self.candidates]
         self.full = self.whole_logits(self.start(), ids)
         for (*_, name), z in zip(self.candidates, self.full):
-            self.check(name + "logits", z, "6")
+            if not self.is_experts(name):
+                self.check(name + "logits", z, "6")
+
+    def is_experts(self, name):
+        """11.6: an expert's answer was drawn elsewhere; the trace holds its tokens and their log-probability under the policy."""
+        return int(name.split(".")[2]) >= self.s["samples"]
 
     def whole_logits(self, W, ids):
         lengths = [len(i) for i in ids]
@@ -125,19 +131,18 @@ class Replay:
             self.absent.append(name + "logits")
             return
         self.need(name + "logits", (len(tokens), self.c.vocab))
-        if k < s["samples"]:  # the answers of experts were drawn elsewhere (11.6)
-            u = decisions.token_uniform(s["seed"], s["iteration"], slot, k, np.arange(len(tokens)))
-            how = {key: s[key] for key in ("temperature", "top_k", "top_p")}
-            self.check(name + "tokens", [decisions.Distribution(row, **how).token(x) for row, x in zip(z, u)], "4.2, 10, 11.2")
-            ended = len(tokens) == s["max_new"] or tokens[-1] == self.c.eos or s["stop"]
-            if not ended or len(tokens) > s["max_new"] or self.c.eos in tokens[:-1]:
-                self.differences.append(f"{name}tokens (SPEC 11.2): the answer of {len(tokens)} tokens ends in a wrong place")
+        u = decisions.token_uniform(s["seed"], s["iteration"], slot, k, np.arange(len(tokens)))
+        how = {key: s[key] for key in ("temperature", "top_k", "top_p")}
+        self.check(name + "tokens", [decisions.Distribution(row, **how).token(x) for row, x in zip(z, u)], "4.2, 10, 11.2")
+        ended = len(tokens) == s["max_new"] or tokens[-1] == self.c.eos or s["stop"]
+        if not ended or len(tokens) > s["max_new"] or self.c.eos in tokens[:-1]:
+            self.differences.append(f"{name}tokens (SPEC 11.2): the answer of {len(tokens)} tokens ends in a wrong place")
         self.check(name + "logprobs", decisions.logprob(z, tokens), "7.1")
 
     def sums(self):
-        names = [name + "logprobs" for *_, name in self.candidates]
-        if all(n in self.t for n in names):
-            self.check("collect.logprob", [decisions.sum_logprobs(self.t[n]) for n in names], "11.5")
+        sums = [self.sum_of(i) for i in range(len(self.candidates))]
+        if None not in sums:
+            self.check("collect.logprob", sums, "11.5")
         if self.reference is None:
             if "collect.logprob" in self.t:
                 self.check("collect.ref_logprob", self.t["collect.logprob"], "11.5")
@@ -145,6 +150,12 @@ class Replay:
             full = self.whole_logits(self.reference, [p + t[:-1] for _, p, t, _ in self.candidates])
             self.check("collect.ref_logprob", [decisions.sum_logprobs(decisions.logprob(z, x[2])) for z, x in zip(full, self.candidates)],
                        "11.5")
+
+    def sum_of(self, i):
+        *_, tokens, name = self.candidates[i]
+        if self.is_experts(name):
+            return decisions.sum_logprobs(decisions.logprob(self.full[i], tokens)) if self.passes else None
+        return decisions.sum_logprobs(self.t[name + "logprobs"]) if name + "logprobs" in self.t else None
 
     # ---- 12, 13: ranking ----
 
@@ -157,8 +168,7 @@ class Replay:
             raise Trouble(f"the trace holds {len(parts)} rewards, --reward names {len(weights)}")
         n = [len(self.candidates)]
         if len(self.need("collect.logprob")) > n[0]:
-            raise Trouble(f"the trace has {len(self.t['collect.logprob'])} candidates and the tokens of {n[0]}: it holds none of experts' "
-                          "answers, so that an iteration with --expert cannot be replayed")
+            raise Trouble(f"the trace has {len(self.t['collect.logprob'])} candidates and the tokens of {n[0]}")
         self.check("rank.log_ratio", self.need("collect.logprob", n) - self.need("collect.ref_logprob", n), "11.5")
         reward, ranks, selected = decisions.rank(self.need("rank.score", n), self.need("rank.log_ratio", n),
                                                  [x[0] for x in self.candidates], s["mode"], s["samples"], s["kl_beta"], s["accept"])
