@@ -10,7 +10,7 @@ WERROR  ?=#        -Werror in CI
 PREFIX  ?= /usr/local
 DEPS    ?= 1#      0: `make demo` and `make test` never call the package manager
 ISA     ?=#        for `make test`: restrict to one instruction set, as RAFT_ISA does
-PYTHON  ?= python3# for `make verify`; needs numpy
+PYTHON  ?= python3# for `make verify` (numpy) and `make interop`
 
 # ---- what is built ---------------------------------------------------------------------------------------------------
 ifeq ($(origin CC),default)
@@ -132,7 +132,7 @@ $(BUILD)/tests/test_vectors $(BUILD)/tests/make_vectors: $(VECTORS)
 $(BUILD)/tests/test_fuzz: $(BUILD)/tests/fuzz/readers.o
 # Exported models beside transformers and llama.cpp; needs their Python packages. CKPT=folder.
 interop: raft
-	python3 tests/interop.py ./raft $(CKPT)
+	$(PYTHON) tests/interop.py ./raft $(CKPT)
 fuzz:
 	@MAKE='$(MAKE)' sh tests/fuzz/run.sh $(SECONDS)
 .SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(SUPPORT) $(VECTORS)
