@@ -8,6 +8,7 @@
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "study/plan.h"
+#include "study/shading.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +64,21 @@ static EvaluateOptions evaluation_of(Experiment *e, const Options *o)
     return how;
 }
 
+// What an arm without a run directory answers, where those with one have theirs: arms/NAME-sSEED/samples_after.jsonl.
+static int measure_arm(Comparison *c, const PlanArm *arm, const Options *o, const EvaluateOptions *how, const Model *model, PlanResult *result, Err *err)
+{
+    const Compute *cx = &c->cx->compute;
+    SampleList answers = {0};
+    Text path = {0};
+    int status = evaluate(&result->evaluation, &answers, model, cx, how, err) ||
+        shade_answers(&answers, model, how->reference, how->tokenizer, how->sample.stop, cx, err) ||
+        text_printf(&path, err, "%s/arms/%s-s%" PRIu64, o->output, arm->name, o->seed) || os_make_folders(path.data, err) ||
+        text_puts(&path, err, "/samples_after.jsonl") || samples_write(&answers, path.data, err);
+    samples_free(&answers);
+    text_free(&path);
+    return status ? -1 : 0;
+}
+
 static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
 {
     EvaluateOptions how = evaluation_of(&c->e, o);
@@ -70,7 +86,7 @@ static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanRes
         how.best_of = true;
         how.sample.samples = o->samples;
     }
-    return evaluate(&result->evaluation, NULL, &c->e.reference, &c->cx->compute, &how, err);
+    return measure_arm(c, arm, o, &how, &c->e.reference, result, err);
 }
 
 // The beginnings of positive training reviews: as many prompt tokens as alignment has, then at most as many as an answer.
@@ -92,7 +108,7 @@ static int positive_examples(Documents *docs, Example **examples, size_t *count,
     return *count ? 0 : err_input(err, "there is no positive training review longer than --prompt-tokens %zu", o->prompt_tokens);
 }
 
-static int run_sft(Comparison *c, const Options *o, PlanResult *result, Err *err)
+static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
 {
     Documents docs = {0};
     Example *examples = NULL;
@@ -106,7 +122,7 @@ static int run_sft(Comparison *c, const Options *o, PlanResult *result, Err *err
         train_run(&trainer, examples, count, o->seed, 0, NULL, NULL, &total, err);
     trainer_free(&trainer);
     EvaluateOptions measure = evaluation_of(&c->e, o);
-    if (!status) status = evaluate(&result->evaluation, NULL, &model, &c->cx->compute, &measure, err);
+    if (!status) status = measure_arm(c, arm, o, &measure, &model, result, err);
     model_free(&model);
     mem_free(examples);
     documents_free(&docs);
@@ -179,7 +195,7 @@ static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *re
     Comparison *c = self;
     ArmSettings s;
     int status = arm_settings_init(&s, c->cx, arm, seed, err);
-    if (!status && arm->kind == ARM_SFT) status = run_sft(c, &s.options, result, err);
+    if (!status && arm->kind == ARM_SFT) status = run_sft(c, arm, &s.options, result, err);
     else if (!status && (arm->kind == ARM_RAFT || arm->kind == ARM_PPO)) status = run_alignment(c, arm, &s.options, &s.settings, result, err);
     else if (!status) status = run_base(c, arm, &s.options, result, err);
     arm_settings_free(&s);

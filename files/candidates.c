@@ -200,6 +200,7 @@ void sample_clear(Sample *sample)
     for (size_t i = 0; i < sample->reward_count; i++) mem_free(sample->reward_names[i]);
     tokens_free(&sample->prompt_tokens);
     tokens_free(&sample->tokens);
+    mem_free(sample->values);
     *sample = (Sample){0};
 }
 
@@ -223,6 +224,21 @@ static json_t *rewards_json(const Sample *s)
     return NULL;
 }
 
+// Three lists, a number each for every token.
+static int add_values(json_t *line, const Sample *s)
+{
+    json_t *logprob = json_array(), *ref_logprob = json_array(), *end = json_array();
+    int bad = 0;
+    for (size_t i = 0; i < s->tokens.length; i++) {
+        bad |= json_array_append_new(logprob, json_float(s->values[i].logprob));
+        bad |= json_array_append_new(ref_logprob, json_float(s->values[i].ref_logprob));
+        bad |= json_array_append_new(end, json_integer((json_int_t)s->values[i].end));
+    }
+    bad |= json_object_set_new(line, "token_logprob", logprob);
+    bad |= json_object_set_new(line, "token_ref_logprob", ref_logprob);
+    return bad | json_object_set_new(line, "token_end", end);
+}
+
 static json_t *sample_json(const Sample *s)
 {
     json_t *line = json_object();
@@ -236,6 +252,7 @@ static json_t *sample_json(const Sample *s)
     bad |= json_object_set_new(line, "tokens", json_ids(s->tokens.ids, s->tokens.length));
     bad |= json_object_set_new(line, "logprob", json_float(s->logprob));
     bad |= json_object_set_new(line, "ref_logprob", json_float(s->ref_logprob));
+    if (s->values) bad |= add_values(line, s);
     if (s->scored) bad |= json_object_set_new(line, "reward", json_float(s->reward));
     if (s->scored) bad |= json_object_set_new(line, "rewards", rewards_json(s));
     if (s->ranked) bad |= json_object_set_new(line, "rank", json_integer((json_int_t)s->rank));
@@ -294,6 +311,34 @@ static int read_ranking(Sample *s, const json_t *line, const char *where, Err *e
     return json_get_bool_or(line, "selected", false, &s->selected, where, err);
 }
 
+static const char *const value_keys[] = {"token_logprob", "token_ref_logprob", "token_end"};
+
+// All three lists or none; the ends ascend and stay inside the text.
+static int read_values(Sample *s, const json_t *line, const char *where, Err *err)
+{
+    size_t n = s->tokens.length;
+    const json_t *lists[3];
+    if (!json_object_get(line, value_keys[0])) return 0;
+    for (size_t i = 0; i < 3; i++) {
+        lists[i] = json_object_get(line, value_keys[i]);
+        if (json_array_size(lists[i]) != n) return err_input(err, "%s: key \"%s\": expected a list of %zu numbers, one a token", where, value_keys[i], n);
+    }
+    if (!(s->values = mem_new(err, n, sizeof *s->values))) return -1;
+    for (size_t t = 0, before = 0; t < n; before = s->values[t++].end) {
+        double number[3];
+        for (size_t i = 0; i < 3; i++) {
+            const json_t *value = json_array_get(lists[i], t);
+            number[i] = json_number_value(value);
+            if (!json_is_number(value) || !(number[i] > -3e38 && number[i] < 3e38))
+                return err_input(err, "%s: key \"%s\": element %zu is no number that a float holds", where, value_keys[i], t);
+        }
+        if (!(number[2] >= (double)before && number[2] <= (double)s->text_length))
+            return err_input(err, "%s: key \"token_end\": element %zu is %g, expected %zu to %zu", where, t, number[2], before, s->text_length);
+        s->values[t] = (TokenValue){(float)number[0], (float)number[1], (size_t)number[2]};
+    }
+    return 0;
+}
+
 static int read_sample(Sample *s, const json_t *line, const JsonLines *in, Err *err)
 {
     const char *where = in->where, *source = NULL;
@@ -309,7 +354,7 @@ static int read_sample(Sample *s, const json_t *line, const JsonLines *in, Err *
     if (!s->prompt_tokens.length) return err_input(err, "%s: key \"prompt_tokens\": the prompt is empty", where);
     if (!s->tokens.length) return err_input(err, "%s: key \"tokens\": the response is empty", where);
     if (read_float(&s->logprob, line, "logprob", where, err)) return -1;
-    if (read_float(&s->ref_logprob, line, "ref_logprob", where, err)) return -1;
+    if (read_float(&s->ref_logprob, line, "ref_logprob", where, err) || read_values(s, line, where, err)) return -1;
     return read_ranking(s, line, where, err);
 }
 

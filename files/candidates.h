@@ -7,8 +7,8 @@
  *     samples_free(&samples);
  *
  * A line: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens (response only), logprob, ref_logprob, and once
- * ranked: reward, rewards{}, rank, selected. Token ids are authoritative: fine-tuning never re-tokenises. Bytes are the
- * same on every machine.
+ * ranked: reward, rewards{}, rank, selected; of some evaluation answers also token_logprob, token_ref_logprob, token_end. Token ids
+ * are authoritative: fine-tuning never re-tokenises. Bytes are the same on every machine.
  */
 #ifndef RAFT_FILES_CANDIDATES_H
 #define RAFT_FILES_CANDIDATES_H
@@ -30,12 +30,17 @@ void prompts_drop_last(PromptList *list);
 int prompts_write(const PromptList *list, const char *path, Err *err);
 void prompts_free(PromptList *list);
 
+// A token of an answer, for whoever shows where a model moved: its log-probability under the policy and under p0, and the bytes of
+// the answer's text that stand once it has been said.
+typedef struct { float logprob, ref_logprob; size_t end; } TokenValue;
+
 typedef struct {
     size_t slot, k;
     char *prompt_id, *prompt, *source, *text; // source: "policy", or the expert's name; text: decoded response
     size_t prompt_length, text_length;        // bytes
     TokenList prompt_tokens, tokens;
     float logprob, ref_logprob;               // sums over the response at temperature 1
+    TokenValue *values;                       // [tokens.length], or NULL: not kept (study/shading.h)
     bool scored, ranked;
     float reward;                             // what is ranked (score - beta * log ratio)
     size_t reward_count;                      // components, each logged apart: names like "head:runs/proxy", "gold", "kl"

@@ -10,6 +10,7 @@
 
 #include "files/checkpoint.h"
 #include "study/scoring.h"
+#include "study/shading.h"
 
 // What comes next in an iteration; saved, so the numbers stay.
 enum { MEASURE, COLLECT, FINETUNE };
@@ -81,9 +82,11 @@ static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, b
 
 static double rate(size_t tokens, double seconds) { return seconds > 0 ? (double)tokens / seconds : 0; }
 
-static int write_answers(const Alignment *a, size_t iteration, const SampleList *answers, Err *err)
+static int write_answers(const Alignment *a, size_t iteration, SampleList *answers, Err *err)
 {
+    const Policy *p = a->policy;
     if (!a->keep_answers || (iteration && iteration != a->iterations && !a->stopped)) return 0;
+    if (shade_answers(answers, p->model, p->reference, p->tokenizer, p->options.sample.stop, p->cx, err)) return -1;
     char *path = run_path(a->run, iteration ? "samples_after.jsonl" : "samples_before.jsonl", err);
     int status = path ? samples_write(answers, path, err) : -1;
     mem_free(path);

@@ -135,6 +135,42 @@ static void a_line_has_the_stated_keys_in_order(void **state)
     samples_free(&list);
 }
 
+static void values_of_tokens_come_back_and_are_checked(void **state)
+{
+    static const TokenValue values[3] = {{-1.0f / 3, -0.0f, 1}, {-17.5f, FLT_MIN, 1}, {0, -3, 12}};
+    const struct { const char *find, *replace, *fragment; } bad[] = {
+        {"[1,1,12]", "[1,1]", "lines.jsonl:1: key \"token_end\": expected a list of 3 numbers"},
+        {"[1,1,12]", "[1,0,12]", "key \"token_end\": element 1 is 0, expected 1 to"},
+        {"[1,1,12]", "[1,1,99]", "key \"token_end\": element 2 is 99, expected 1 to"},
+        {"-17.5", "null", "key \"token_logprob\": element 1 is no number"},
+        {"-17.5", "1e99", "key \"token_logprob\": element 1 is no number"},
+        {"token_ref_logprob", "token_other", "key \"token_ref_logprob\": expected a list of 3"},
+    };
+    SampleList list = {0}, back = {0};
+    Err err = {0};
+    (void)state;
+    add_sample(&list, 0, 0, -1);
+    assert_non_null(list.items[0].values = mem_new(&err, 3, sizeof *values));
+    memcpy(list.items[0].values, values, sizeof values);
+    assert_ok(samples_write(&list, path, &err), &err);
+    char *text = read_file(path, NULL);
+    assert_non_null(strstr(text, ",\"ref_logprob\":0.333333343,\"token_logprob\":[-0.333333343,-17.5,0],\"token_ref_logprob\":[-0.0,1.17549435e-38,-3],"
+        "\"token_end\":[1,1,12]}\n"));
+    assert_ok(samples_read(&back, path, &err), &err);
+    assert_memory_equal(back.items[0].values, values, sizeof values);
+    samples_free(&back);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char line[1000];
+        const char *at = strstr(text, bad[i].find);
+        snprintf(line, sizeof line, "%.*s%s%s", (int)(at - text), text, bad[i].replace, at + strlen(bad[i].find));
+        write_lines(line);
+        err = (Err){0};
+        assert_input_error(samples_read(&back, path, &err), &err, bad[i].fragment);
+    }
+    free(text);
+    samples_free(&list);
+}
+
 static void numbers_come_back_with_their_bits(void **state)
 {
     static const float values[] = {0, -0.0f, 1.0f / 3, -17.123456f, FLT_MAX, -FLT_MAX, FLT_MIN, 1e-45f, 16777217.0f, 0.1f};
@@ -257,6 +293,7 @@ int main(void)
         cmocka_unit_test(prompts_come_back_from_their_file),
         cmocka_unit_test(unusable_prompts_are_named),
         cmocka_unit_test(a_line_has_the_stated_keys_in_order),
+        cmocka_unit_test(values_of_tokens_come_back_and_are_checked),
         cmocka_unit_test(numbers_come_back_with_their_bits),
         cmocka_unit_test(unusable_candidates_are_named),
         cmocka_unit_test(a_file_cut_anywhere_is_refused_or_a_shorter_list),

@@ -188,6 +188,13 @@ static void compare_makes_every_arm_and_resumes(void **state)
     char *after = read_file(path, NULL);
     assert_string_equal(after, before);
     text_free(&output);
+    for (size_t i = 0; i < 3; i++) { // arms without a run directory leave their answers, token by token
+        static const char *const names[] = {"run/arms/base-s1/samples_after.jsonl", "run/arms/bo3-s2/samples_after.jsonl", "run/arms/sft-s1/samples_after.jsonl"};
+        char *place = path_in(folder, names[i]), *answers = read_file(place, NULL);
+        if (!answers || !strstr(answers, "\"token_ref_logprob\":[")) fail_msg("%s: missing, or without values of tokens", names[i]);
+        free(place);
+        free(answers);
+    }
     assert_int_equal(run_raft(&output, "report %s/run/arms/ppo2-s1", folder), 0);
     text_free(&output);
     assert_int_equal(run_raft(&output, small, folder, "--force --arm \"bad:ppo temperature=0.5\""), 2);
