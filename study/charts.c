@@ -111,18 +111,37 @@ static void number_label(Html *out, double x, double y, const char *anchor, doub
     html_puts(out, "</text>");
 }
 
-// What does not depend on colour tells two series apart: a disc or a square.
-static void marker(Html *out, size_t series, double x, double y)
+// Shapes, so that colour alone tells nothing apart; corners in units of a tenth of the radius. The first is a disc.
+static const struct { size_t corners; signed char at[12][2]; } shapes[CHART_COLOURS] = {
+    {0, {{0, 0}}},
+    {4, {{-9, -9}, {9, -9}, {9, 9}, {-9, 9}}},
+    {3, {{0, -13}, {12, 9}, {-12, 9}}},
+    {4, {{0, -14}, {14, 0}, {0, 14}, {-14, 0}}},
+    {3, {{0, 13}, {12, -9}, {-12, -9}}},
+    {12, {{-4, -13}, {4, -13}, {4, -4}, {13, -4}, {13, 4}, {4, 4}, {4, 13}, {-4, 13}, {-4, 4}, {-13, 4}, {-13, -4}, {-4, -4}}},
+    {12, {{-12, -7}, {-7, -12}, {0, -5}, {7, -12}, {12, -7}, {5, 0}, {12, 7}, {7, 12}, {0, 5}, {-7, 12}, {-12, 7}, {-5, 0}}},
+    {6, {{-12, 0}, {-6, -11}, {6, -11}, {12, 0}, {6, 11}, {-6, 11}}},
+};
+
+// Of more series than colours the next ones have the colours again, with other shapes.
+static size_t colour_of(size_t look) { return look % CHART_COLOURS; }
+static size_t shape_of(size_t look) { return (look + look / CHART_COLOURS) % CHART_COLOURS; }
+
+static void marker(Html *out, size_t look, double x, double y)
 {
-    const double r = 3.2;
-    if (series == 0) {
-        html_puts(out, "<circle class=\"dot s0\"");
-        attribute(out, "cx", x), attribute(out, "cy", y), attribute(out, "r", r);
-    } else {
-        html_printf(out, "<rect class=\"dot s%zu\"", series);
-        attribute(out, "x", x - r), attribute(out, "y", y - r), attribute(out, "width", 2 * r), attribute(out, "height", 2 * r);
+    const double r = 3.3;
+    size_t shape = shape_of(look);
+    html_printf(out, "<path class=\"dot s%zu\" d=\"M", colour_of(look));
+    if (!shapes[shape].corners) {
+        html_coordinate(out, x - r), html_puts(out, " "), html_coordinate(out, y);
+        html_puts(out, "a3.3 3.3 0 1 0 6.6 0a3.3 3.3 0 1 0-6.6 0");
     }
-    html_puts(out, ">");
+    for (size_t i = 0; i < shapes[shape].corners; i++) {
+        if (i) html_puts(out, "L");
+        html_coordinate(out, x + r * shapes[shape].at[i][0] / 10), html_puts(out, " ");
+        html_coordinate(out, y + r * shapes[shape].at[i][1] / 10);
+    }
+    html_puts(out, "Z\">");
 }
 
 static void open_svg(Html *out, const char *class, const char *id, int width, int height, const char *title)
@@ -201,8 +220,8 @@ static void draw_legend(Html *out, const Chart *c)
         size_t letters = 0;
         for (const char *at = c->series[s].name; *at; at++) letters++;
         label(out, "name", right, 11, "end", c->series[s].name);
-        marker(out, s, right - (double)letters * 6.2 - 8, 7);
-        html_puts(out, s ? "</rect>" : "</circle>");
+        marker(out, c->series[s].look, right - (double)letters * 6.2 - 8, 7);
+        html_puts(out, "</path>");
         right -= (double)letters * 6.2 + 26;
     }
 }
@@ -223,19 +242,19 @@ static bool has_interval(const ChartSeries *s)
 }
 
 // Bars where there is nothing to connect or x does not run from left to right; else a band.
-static void draw_interval(Html *out, const ChartSeries *s, size_t index, bool bars, const Scale *x, const Scale *y)
+static void draw_interval(Html *out, const ChartSeries *s, bool bars, const Scale *x, const Scale *y)
 {
     if (!has_interval(s)) return;
     if (bars || s->count == 1) {
         for (size_t i = 0; i < s->count; i++) {
             char class[16];
             double at = scale_at(x, s->points[i].x);
-            snprintf(class, sizeof class, "bar s%zu", index);
+            snprintf(class, sizeof class, "bar s%zu", colour_of(s->look));
             line(out, class, at, scale_at(y, s->points[i].lo), at, scale_at(y, s->points[i].hi));
         }
         return;
     }
-    html_printf(out, "<path class=\"band s%zu\" d=\"", index);
+    html_printf(out, "<path class=\"band s%zu\" d=\"", colour_of(s->look));
     for (size_t i = 0; i < s->count; i++) add_point(out, i ? 'L' : 'M', x, y, s->points[i].x, s->points[i].hi);
     for (size_t i = s->count; i-- > 0;) add_point(out, 'L', x, y, s->points[i].x, s->points[i].lo);
     html_puts(out, "Z\"/>\n");
@@ -257,7 +276,7 @@ static void say_place(Html *out, const Chart *c, const ChartPoint *p, size_t i)
 {
     html_string(out, c->path ? "point" : c->x_label);
     html_puts(out, " ");
-    html_number(out, c->path ? (double)i : p->x, 0);
+    html_number(out, c->path ? (double)i : p->x, c->path || c->whole_x || p->x == floor_of(clamp(p->x)) ? 0 : 2);
 }
 
 // On the side where the line does not pass: left of it where it rises, right of it where it falls.
@@ -268,25 +287,45 @@ static void number_point(Html *out, const ChartSeries *s, size_t i, double x, do
     number_label(out, rises ? x - 5 : x + 5, y - 6, rises ? "end" : "start", (double)i, 0);
 }
 
+static void draw_point(Html *out, const Chart *c, const ChartSeries *s, size_t i, double x, double y)
+{
+    marker(out, s->look, x, y);
+    html_puts(out, "<title>");
+    if (c->series_count > 1) html_string(out, s->name), html_puts(out, ", ");
+    say_place(out, c, s->points + i, i);
+    html_puts(out, ": ");
+    say_value(out, s->points + i, c->decimals);
+    html_puts(out, "</title></path>");
+}
+
 static void draw_series(Html *out, const Chart *c, size_t index, const Scale *x, const Scale *y)
 {
     const ChartSeries *s = c->series + index;
-    draw_interval(out, s, index, c->path, x, y);
-    html_printf(out, "<path class=\"line s%zu\" d=\"", index);
+    bool again = s->look >= CHART_COLOURS || s->bare;
+    draw_interval(out, s, c->path, x, y);
+    html_printf(out, "<path class=\"line s%zu%s\" d=\"", colour_of(s->look), again ? " dashed" : "");
     for (size_t i = 0; i < s->count; i++) add_point(out, i ? 'L' : 'M', x, y, s->points[i].x, s->points[i].y);
     html_puts(out, "\"/>\n");
-    for (size_t i = 0; i < s->count && s->count <= MOST_DOTS; i++) {
-        const ChartPoint *p = s->points + i;
-        double px = scale_at(x, p->x), py = scale_at(y, p->y);
-        marker(out, index, px, py);
-        html_puts(out, "<title>");
-        say_place(out, c, p, i);
-        html_puts(out, ": ");
-        say_value(out, p, c->decimals);
-        html_puts(out, index ? "</title></rect>" : "</title></circle>");
-        if (c->path && s->count <= MOST_NUMBERS) number_point(out, s, i, px, py);
+    for (size_t i = 0; i < s->count && s->count <= MOST_DOTS && !s->bare; i++) {
+        double px = scale_at(x, s->points[i].x), py = scale_at(y, s->points[i].y);
+        draw_point(out, c, s, i, px, py);
+        if (c->path && c->series_count == 1 && s->count <= MOST_NUMBERS) number_point(out, s, i, px, py);
     }
     html_puts(out, "\n");
+}
+
+// The name runs up along its line, on the side where there is more room.
+static void draw_marks(Html *out, const Chart *c, const Scale *x, const Scale *y)
+{
+    for (size_t i = 0; i < c->mark_count; i++) {
+        double at = scale_at(x, c->marks[i].x), beside = at - x->from > 14 ? at - 4 : at + 11;
+        line(out, "mark", at, y->from, at, y->to);
+        html_puts(out, "<text class=\"tick\" transform=\"translate(");
+        html_coordinate(out, beside), html_puts(out, " "), html_coordinate(out, y->from - 6);
+        html_puts(out, ") rotate(-90)\">");
+        html_string(out, c->marks[i].name);
+        html_puts(out, "</text>\n");
+    }
 }
 
 static void describe(Html *out, const Chart *c)
@@ -315,10 +354,27 @@ void chart_lines(Html *out, const Chart *c)
     describe(out, c);
     html_puts(out, "</desc>\n");
     draw_axes(out, c, &x, &y);
-    if (c->series_count > 1) draw_legend(out, c);
+    if (c->series_count > 1 && !c->no_legend) draw_legend(out, c);
+    draw_marks(out, c, &x, &y);
     for (size_t s = 0; s < c->series_count; s++)
         if (c->series[s].count) draw_series(out, c, s, &x, &y);
     html_puts(out, "</svg>\n");
+}
+
+void chart_legend(Html *out, const ChartSeries *series, size_t count)
+{
+    html_puts(out, "<ul class=\"legend\">\n");
+    for (size_t i = 0; i < count; i++) {
+        if (!series[i].count) continue;
+        html_puts(out, "<li><svg class=\"swatch\" viewBox=\"0 0 24 12\" width=\"24\" height=\"12\" aria-hidden=\"true\">");
+        html_printf(out, "<path class=\"line s%zu%s\" d=\"M1 6H23\"/>", colour_of(series[i].look),
+            series[i].bare || series[i].look >= CHART_COLOURS ? " dashed" : "");
+        if (!series[i].bare) marker(out, series[i].look, 12, 6), html_puts(out, "</path>");
+        html_puts(out, "</svg> ");
+        html_string(out, series[i].name);
+        html_puts(out, "</li>\n");
+    }
+    html_puts(out, "</ul>\n");
 }
 
 // ---- a histogram ----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@
 #include "study/html.h"
 
 typedef struct { double x, y, lo, hi; } ChartPoint;    // lo == hi: no interval is drawn
-typedef struct { const char *name; const ChartPoint *points; size_t count; } ChartSeries;
+// bare: a line without points, of what was computed and not measured. look: which of the colours and shapes, 0 for the first.
+typedef struct { const char *name; const ChartPoint *points; size_t count, look; bool bare; } ChartSeries;
+typedef struct { double x; const char *name; } ChartMark; // an upright line at x
 
-enum { CHART_SERIES = 2 };
+enum { CHART_SERIES = 16, CHART_COLOURS = 8 };
 typedef struct {
     const char *id;             // unique on the page: letters, digits and '-'
     const char *title, *x_label, *y_label;
@@ -27,9 +29,14 @@ typedef struct {
     bool whole_x;               // x counts something
     bool from_zero;             // the vertical axis starts at 0
     bool unit;                  // the vertical axis runs from 0 to 1
-    bool path;                  // y against x, both measured: intervals as bars, points numbered in order
+    bool path;                  // y against x, both measured: intervals as bars, the points of a single series numbered in order
+    bool no_legend;             // the page shows chart_legend elsewhere
+    const ChartMark *marks;
+    size_t mark_count;
 } Chart;
 void chart_lines(Html *out, const Chart *chart);
+// Names with their colours and shapes, as a list that wraps: for charts of many series. Series without points are left out.
+void chart_legend(Html *out, const ChartSeries *series, size_t count);
 
 // Counts in bins of equal width between low and high; `part` of each bin's `all` stands out.
 typedef struct {

@@ -64,6 +64,15 @@ void report_training(Html *out, const RunFiles *files);   // loss by step
 const char *run_option(const RunFiles *files, const char *key);
 bool run_number(const RunFiles *files, const char *key, double *value);
 
+// Pieces of sections.
+typedef struct { const char *name; const SampleList *answers; } AnswerColumn;
+// The same prompts answered by several models; how many prompts all of them answer (none: nothing is written).
+size_t report_answer_columns(Html *out, const AnswerColumn *columns, size_t count);
+void report_quote(Html *out, const char *class, const char *text, size_t n); // a model's words; very long ones are cut, and it says so
+void report_answer_text(Html *out, const Sample *sample);
+void report_count(Html *out, size_t n, const char *noun);                    // "3 prompts"
+bool report_named_reward(double *value, const Sample *sample, const char *name);
+
 extern const char *const report_style[];                  // lines of CSS; NULL-terminated
 
 #endif

@@ -100,7 +100,7 @@ static void measure_chart(Html *out, const RunFiles *files, size_t measure, Char
     }
     Chart chart = {.id = id, .title = spec->title, .x_label = "iteration", .y_label = spec->unit, .decimals = spec->decimals,
         .whole_x = true, .from_zero = spec->from_zero, .unit = spec->unit_range,
-        .series = {{spec->heading, points, n}}, .series_count = 1};
+        .series = {{.name = spec->heading, .points = points, .count = n}}, .series_count = 1};
     if (n) draw(out, &chart, spec->note);
 }
 
@@ -113,7 +113,7 @@ static void path_chart(Html *out, const RunFiles *files, ChartPoint *points)
         if (x->n && y->n) points[n++] = (ChartPoint){x->mean, y->mean, y->lo, y->hi};
     }
     Chart chart = {.id = "chart-path", .title = "Gold against proxy", .x_label = "mean reward (proxy)",
-        .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series = {{"gold", points, n}},
+        .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series = {{.name = "gold", .points = points, .count = n}},
         .series_count = 1};
     if (n > 1) draw(out, &chart, "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
 }
@@ -129,7 +129,7 @@ static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
         kept[n++] = bare_point((double)row->iteration, row->selected_reward);
     }
     Chart chart = {.id = "chart-stage", .title = "Candidates and what was kept", .x_label = "iteration", .y_label = "mean reward",
-        .decimals = 3, .whole_x = true, .series = {{"all", all, n}, {"kept", kept, n}}, .series_count = 2};
+        .decimals = 3, .whole_x = true, .series = {{.name = "all", .points = all, .count = n, .look = 1}, {.name = "kept", .points = kept, .count = n}}, .series_count = 2};
     if (n) draw(out, &chart, "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
 }
 
@@ -139,7 +139,7 @@ static void loss_chart(Html *out, const RunFiles *files, ChartPoint *points)
     for (size_t i = 0; i < files->row_count; i++)
         if (files->rows[i].trained) points[n++] = bare_point((double)files->rows[i].iteration, files->rows[i].loss);
     Chart chart = {.id = "chart-loss", .title = "Fine-tuning loss", .x_label = "iteration", .y_label = "nats per token",
-        .decimals = 3, .whole_x = true, .series = {{"loss", points, n}}, .series_count = 1};
+        .decimals = 3, .whole_x = true, .series = {{.name = "loss", .points = points, .count = n}}, .series_count = 1};
     if (n) draw(out, &chart, "cross-entropy of the kept answers in the training that led to this iteration");
 }
 
@@ -279,7 +279,7 @@ void report_training(Html *out, const RunFiles *files)
         char id[32];
         snprintf(id, sizeof id, "curve-%zu", i);
         Chart chart = {.id = id, .title = curve->stage, .x_label = "step", .y_label = "loss", .decimals = 3, .whole_x = true,
-            .series = {{"loss", curve->points, curve->count}}, .series_count = 1};
+            .series = {{.name = "loss", .points = curve->points, .count = curve->count}}, .series_count = 1};
         draw(out, &chart, NULL);
     }
     html_puts(out, "</div>\n</section>\n");

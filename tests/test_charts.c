@@ -11,7 +11,7 @@
 static void line_between(double place[2], double first, double second)
 {
     const ChartPoint points[] = {{0, first, first, first}, {1, second, second, second}};
-    Chart chart = {.id = "x", .title = "x", .x_label = "x", .whole_x = true, .series = {{"x", points, 2}}, .series_count = 1};
+    Chart chart = {.id = "x", .title = "x", .x_label = "x", .whole_x = true, .series = {{.name = "x", .points = points, .count = 2}}, .series_count = 1};
     Err err = {0};
     Html out = {.err = &err};
     chart_lines(&out, &chart);

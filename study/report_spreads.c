@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+/* report_spreads.c - how the rewards of the candidates are spread, iteration by iteration. */
+#include "study/report-internal.h"
+
+#include <stdio.h>
+
+enum { SHOWN_SPREADS = 12, BINS = 32 };
+
+typedef struct { size_t all[BINS], kept[BINS]; double all_mean, kept_mean; } Binned;
+
+static size_t bin_of(double value, double low, double high)
+{
+    if (!(low < high)) return BINS / 2;
+    double at = (value - low) / (high - low) * BINS;
+    return at < 0 ? 0 : at >= BINS ? BINS - 1 : (size_t)at;
+}
+
+static void fill_bins(Binned *b, const RewardSpread *s, double low, double high)
+{
+    *b = (Binned){0};
+    for (size_t i = 0; i < s->count; i++) {
+        double value = (double)s->rewards[i];
+        size_t bin = bin_of(value, low, high);
+        b->all[bin]++;
+        b->all_mean += value;
+        if (s->selected[i]) b->kept[bin]++, b->kept_mean += value;
+    }
+    if (s->count) b->all_mean /= (double)s->count;
+    if (s->kept) b->kept_mean /= (double)s->kept;
+}
+
+static void reward_range(double *low, double *high, const RunFiles *files)
+{
+    bool any = false;
+    for (size_t t = 0; t < files->spread_count; t++)
+        for (size_t i = 0; i < files->spreads[t].count; i++) {
+            double value = (double)files->spreads[t].rewards[i];
+            if (!any || value < *low) *low = value;
+            if (!any || value > *high) *high = value;
+            any = true;
+        }
+}
+
+// All with the same axes; of a long run some at equal distances, the first and the last among them.
+static size_t shown_spread(const RunFiles *files, size_t i, size_t shown)
+{
+    return shown < 2 ? 0 : i * (files->spread_count - 1) / (shown - 1);
+}
+
+static void draw_spread(Html *out, const RewardSpread *s, const Binned *b, size_t most, double low, double high)
+{
+    char id[32], title[64];
+    snprintf(id, sizeof id, "spread-%zu", s->iteration);
+    snprintf(title, sizeof title, "Rewards of the candidates of iteration %zu", s->iteration);
+    html_printf(out, "<figure class=\"chart\"><figcaption><h3>Iteration %zu</h3></figcaption>\n", s->iteration);
+    Histogram h = {.id = id, .title = title, .all_name = "all candidates", .part_name = "kept", .all = b->all, .part = b->kept,
+        .bins = BINS, .most = most, .low = low, .high = high, .all_mean = b->all_mean, .part_mean = b->kept_mean, .has_part = s->kept > 0};
+    chart_histogram(out, &h);
+    html_puts(out, "</figure>\n");
+}
+
+void report_spreads(Html *out, const RunFiles *files)
+{
+    size_t shown = files->spread_count < SHOWN_SPREADS ? files->spread_count : SHOWN_SPREADS, most = 0;
+    double low = 0, high = 0;
+    Binned b;
+    html_section(out, "spread", "How the candidates’ rewards move");
+    if (!shown) {
+        html_missing(out, "This run holds no ranked candidates (iter_000/candidates.jsonl).");
+        return;
+    }
+    reward_range(&low, &high, files);
+    for (size_t i = 0; i < shown; i++) {
+        fill_bins(&b, files->spreads + shown_spread(files, i, shown), low, high);
+        for (size_t bin = 0; bin < BINS; bin++)
+            if (b.all[bin] > most) most = b.all[bin];
+    }
+    html_puts(out, "<p>The rewards that were ranked, iteration by iteration, on the same axes. <span class=\"key all\"></span> all\n"
+        "candidates, <span class=\"key part\"></span> the kept ones among them; the lines are their means. Each iteration trains on\n"
+        "its kept ones; where that works, the next one lies further to the right.");
+    if (shown < files->spread_count) html_printf(out, " Shown: %zu of %zu iterations.", shown, files->spread_count);
+    html_puts(out, "</p>\n<div class=\"grid\">\n");
+    for (size_t i = 0; i < shown; i++) {
+        const RewardSpread *s = files->spreads + shown_spread(files, i, shown);
+        fill_bins(&b, s, low, high);
+        draw_spread(out, s, &b, most, low, high);
+    }
+    html_puts(out, "</div>\n</section>\n");
+}
