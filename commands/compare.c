@@ -8,6 +8,7 @@
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "study/plan.h"
+#include "study/report.h"
 #include "study/shading.h"
 
 #include <inttypes.h>
@@ -244,7 +245,7 @@ static int print(const Plan *plan, const Options *o, Err *err)
         return object ? print_json(object, err) : -1;
     }
     int status = plan_table(&table, plan, err);
-    if (!status) printf("\n%s\n%s/comparison.json holds the figures, %s/arms the runs\n", table.data, o->output, o->output);
+    if (!status) printf("\n%s\n%s/report.html shows it, comparison.json holds the figures, arms/ the runs\n", table.data, o->output);
     text_free(&table);
     return status;
 }
@@ -265,7 +266,7 @@ static int run(CommandContext *cx, Err *err)
         experiment_pretrain(&c.e, err) || experiment_train_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
     plan.key = key;
-    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err);
+    if (!status) status = plan_run(&plan, run_arm, &c, err) || report_write_here(o->output, err) || print(&plan, o, err);
     experiment_close(&c.e);
     plan_close(&plan);
     return status ? -1 : 0;
@@ -281,7 +282,7 @@ const Command command_compare = {
             "prompts and rewards: base (the model itself), best-of (of --samples answers the one with the highest reward), sft (fine-tuning\n"
             "on positive training reviews), raft, ppo. --arm \"raft16:raft samples=16 stage-prompts=128\" adds one with settings of its own;\n"
             "an arm reads the settings of the stage eval, sft, raft or ppo. The table shows means with 95 % intervals over seeds and prompts;\n"
-            "RUN/comparison.json holds each seed's figures, RUN/arms a run directory for each RAFT and PPO. --resume goes on where a\n"
+            "RUN/report.html shows them, RUN/comparison.json holds each seed's figures, RUN/arms a run directory for each RAFT and PPO. --resume goes on where a\n"
             "comparison was cut off.",
     .needs_compute = true,
     .run = run,

@@ -172,7 +172,7 @@ static void extend(double *low, double *high, double v, bool *any)
 static void make_scales(Scale *x, Scale *y, const Chart *c)
 {
     double x_low = 0, x_high = 0, y_low = 0, y_high = 0;
-    bool any_x = false, any_y = c->from_zero || c->unit;
+    bool any_x = c->from_x_zero, any_y = c->from_zero || c->unit;
     if (c->unit) y_high = 1;
     for (size_t s = 0; s < c->series_count; s++)
         for (size_t i = 0; i < c->series[s].count; i++) {
@@ -271,12 +271,13 @@ static void say_value(Html *out, const ChartPoint *p, int decimals)
     html_puts(out, "]");
 }
 
-// "iteration 3"; of a path, whose x is a measure, the place in the order.
+// "iteration 3"; of a path, whose x is a measure, the place in the order or, among several paths, that measure.
 static void say_place(Html *out, const Chart *c, const ChartPoint *p, size_t i)
 {
-    html_string(out, c->path ? "point" : c->x_label);
+    bool ordered = c->path && c->series_count == 1;
+    html_string(out, ordered ? "point" : c->x_label);
     html_puts(out, " ");
-    html_number(out, c->path ? (double)i : p->x, c->path || c->whole_x || p->x == floor_of(clamp(p->x)) ? 0 : 2);
+    html_number(out, ordered ? (double)i : p->x, ordered || (c->whole_x && !c->path) ? 0 : 2);
 }
 
 // On the side where the line does not pass: left of it where it rises, right of it where it falls.
@@ -320,7 +321,7 @@ static void draw_marks(Html *out, const Chart *c, const Scale *x, const Scale *y
     for (size_t i = 0; i < c->mark_count; i++) {
         double at = scale_at(x, c->marks[i].x), beside = at - x->from > 14 ? at - 4 : at + 11;
         line(out, "mark", at, y->from, at, y->to);
-        html_puts(out, "<text class=\"tick\" transform=\"translate(");
+        html_puts(out, "<text class=\"tick halo\" transform=\"translate(");
         html_coordinate(out, beside), html_puts(out, " "), html_coordinate(out, y->from - 6);
         html_puts(out, ") rotate(-90)\">");
         html_string(out, c->marks[i].name);
@@ -355,9 +356,9 @@ void chart_lines(Html *out, const Chart *c)
     html_puts(out, "</desc>\n");
     draw_axes(out, c, &x, &y);
     if (c->series_count > 1 && !c->no_legend) draw_legend(out, c);
-    draw_marks(out, c, &x, &y);
     for (size_t s = 0; s < c->series_count; s++)
         if (c->series[s].count) draw_series(out, c, s, &x, &y);
+    draw_marks(out, c, &x, &y);
     html_puts(out, "</svg>\n");
 }
 

@@ -27,20 +27,25 @@ extern const MeasureSpec measure_specs[MEASURES];
 typedef struct {
     size_t iteration, samples;
     Measure measures[MEASURES];
-    bool trained;               // told of the iteration that led there
-    size_t candidates, selected;
+    bool trained, ppo;          // told of the iteration that led there; it was one of PPO
+    size_t candidates, selected, trained_tokens;
     double stage_reward, selected_reward, stage_kl, loss;
+    double policy_loss, value_loss, clipped, kl_coef; // of PPO
+    char stopped[24];           // the monitor that ended the run here, or empty
 } IterationRow;
 typedef struct { char *stage; ChartPoint *points; size_t count; } Curve; // lines with "stage" and "step": the loss by step
 typedef struct { char *stage; double seconds, tokens; size_t times; } StageTime;
-typedef struct { size_t iteration, count, slots, kept; float *rewards; bool *selected; } RewardSpread; // of iter_NNN
+typedef struct { double sample_seconds, learn_seconds; } IterationTime;
+// The candidates of iter_NNN, in the file's order. own: drawn by the policy and by no expert.
+typedef struct { size_t iteration, count, slots, kept, tokens; float *rewards; uint32_t *slot; bool *selected, *own; } RewardSpread;
 
 typedef struct {
     IterationRow *rows;
     Curve *curves;
     StageTime *times;
     RewardSpread *spreads;
-    size_t row_count, curve_count, time_count, spread_count, unknown_lines;
+    IterationTime *seconds;     // of each iteration
+    size_t row_count, curve_count, time_count, spread_count, seconds_count, unknown_lines;
     SampleList first, last;     // the candidates of the first iteration, and of the last when it is another one
     SampleList before, after;   // answers to the evaluation prompts; both or none
     json_t *heads, *provenance; // NULL: the run has no such file
@@ -49,11 +54,16 @@ typedef struct {
 } RunFiles;
 int run_files_read(RunFiles *files, const char *folder, Err *err);
 void run_files_free(RunFiles *files);
+int report_read_measures(IterationRow *row, const json_t *line, const char *where, Err *err); // those of measure_specs
+int report_read_samples(SampleList *list, const char *folder, const char *name, Err *err);     // left empty when there is no such file
+void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err); // one more zeroed item of a growing array
 
 // Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.
 void report_story(Html *out, const RunFiles *files);      // the three steps, with a prompt and its candidates
 void report_answers(Html *out, const RunFiles *files);    // the same prompts before and after
 void report_spreads(Html *out, const RunFiles *files);    // candidate rewards, an iteration each
+void report_bound(Html *out, const RunFiles *files);      // E max_k r: measured, and at most
+void report_overdone(Html *out, const RunFiles *files);   // proxy and gold over KL, the best checkpoint, monitors
 void report_summary(Html *out, const RunFiles *files);    // what changed, in figures
 void report_charts(Html *out, const RunFiles *files);
 void report_table(Html *out, const RunFiles *files);
@@ -63,6 +73,15 @@ void report_training(Html *out, const RunFiles *files);   // loss by step
 // From provenance.json's options, those of the align stage first; NULL or false: not told.
 const char *run_option(const RunFiles *files, const char *key);
 bool run_number(const RunFiles *files, const char *key, double *value);
+bool report_is_ppo(const RunFiles *files);                // by what its metrics hold, or by its settings
+
+void report_provenance(Html *out, const RunFiles *files);
+const char *report_provenance_text(const RunFiles *files, const char *key);
+
+// A page's beginning, up to <body>; a link of its contents; its end: the file, or the page's error.
+void report_head(Html *out, const char *title);
+void report_link(Html *out, const char *id, const char *name);
+int report_save(Html *page, const char *path, Err *err);
 
 // Pieces of sections.
 typedef struct { const char *name; const SampleList *answers; } AnswerColumn;
@@ -70,7 +89,11 @@ typedef struct { const char *name; const SampleList *answers; } AnswerColumn;
 size_t report_answer_columns(Html *out, const AnswerColumn *columns, size_t count);
 void report_quote(Html *out, const char *class, const char *text, size_t n); // a model's words; very long ones are cut, and it says so
 void report_answer_text(Html *out, const Sample *sample);
+void report_duration(Html *out, double seconds);                              // "12.3 s"
 void report_count(Html *out, size_t n, const char *noun);                    // "3 prompts"
+void report_draw(Html *out, const Chart *chart, const char *note);           // a figure with the chart's title; note may be NULL
+void report_interval(Html *out, const Measure *measure, int decimals);       // "[0.1, 0.3]"
+void report_measure_cell(Html *out, const Measure *measure, int decimals);   // <td>, a dash when it was not measured
 bool report_named_reward(double *value, const Sample *sample, const char *name);
 
 extern const char *const report_style[];                  // lines of CSS; NULL-terminated

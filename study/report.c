@@ -5,11 +5,12 @@
 
 #include "study/report-internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // ---- time -----------------------------------------------------------------------------------------------------------------
 
-static void duration(Html *out, double seconds)
+void report_duration(Html *out, double seconds)
 {
     if (seconds < 600) html_number(out, seconds, seconds < 10 ? 2 : 1), html_puts(out, " s");
     else html_number(out, seconds / 60, 1), html_puts(out, " min");
@@ -20,7 +21,7 @@ static void time_row(Html *out, const StageTime *t, double total)
     double share = total > 0 ? 100 * t->seconds / total : 0;
     html_row_name(out, t->stage);
     html_cell(out, (double)t->times, 0);
-    html_puts(out, "<td class=\"n\">"), duration(out, t->seconds), html_puts(out, "</td><td class=\"n\">");
+    html_puts(out, "<td class=\"n\">"), report_duration(out, t->seconds), html_puts(out, "</td><td class=\"n\">");
     html_number(out, share, 1);
     html_puts(out, "&#8239;%</td><td class=\"share wide\"><span style=\"width:");
     html_coordinate(out, share);
@@ -44,90 +45,9 @@ static void report_time(Html *out, const RunFiles *files)
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < files->time_count; i++) time_row(out, files->times + i, total);
     html_row_name(out, "together");
-    html_puts(out, "<td></td><td class=\"n\">"), duration(out, total);
+    html_puts(out, "<td></td><td class=\"n\">"), report_duration(out, total);
     html_puts(out, "</td><td></td><td class=\"wide\"></td><td></td></tr>\n");
     html_table_end(out);
-    html_puts(out, "</section>\n");
-}
-
-// ---- provenance -----------------------------------------------------------------------------------------------------------
-
-static const char *provenance_text(const RunFiles *files, const char *key)
-{
-    return json_string_value(json_object_get(files->provenance, key));
-}
-
-// A word as a shell would read it back.
-static void shell_word(Html *out, const char *word)
-{
-    if (*word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%")]) {
-        html_string(out, word);
-        return;
-    }
-    html_string(out, "'");
-    for (; *word; word++) {
-        size_t plain = strcspn(word, "'");
-        html_text(out, word, plain);
-        word += plain;
-        if (!*word) break;
-        html_string(out, "'\\''");
-    }
-    html_string(out, "'");
-}
-
-static void json_value(Html *out, const json_t *value)
-{
-    Text text = {0};
-    if (json_is_string(value)) {
-        html_text(out, json_string_value(value), json_string_length(value));
-        return;
-    }
-    if (json_write(&text, value, out->err)) out->text.failed = true;
-    else html_text(out, text.data, text.length);
-    text_free(&text);
-}
-
-static void command_line(Html *out, const json_t *words)
-{
-    for (size_t i = 0; i < json_array_size(words); i++) {
-        const char *word = json_string_value(json_array_get(words, i));
-        if (i) html_puts(out, " ");
-        shell_word(out, word ? word : "?");
-    }
-}
-
-static void provenance_rows(Html *out, json_t *object, bool with_options)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value) {
-        if (!strcmp(key, "options") && !with_options) continue;
-        html_row_name(out, key);
-        html_puts(out, "<td><code>");
-        if (!strcmp(key, "command_line") && json_is_array(value)) command_line(out, value);
-        else json_value(out, value);
-        html_puts(out, "</code></td></tr>\n");
-    }
-}
-
-static void report_provenance(Html *out, const RunFiles *files)
-{
-    const char *matmul = provenance_text(files, "matmul");
-    bool blis = matmul && !strcmp(matmul, "blis");
-    html_section(out, "provenance", "Where it comes from");
-    if (files->provenance) {
-        html_puts(out, blis ? "<p>This run used BLIS, with which the same inputs need not give the same bits on another machine.</p>\n" :
-            "<p>The same program, inputs and settings give the same bits on any machine; what differs by machine stands only here\n"
-            "and under time.</p>\n");
-        html_puts(out, "<table class=\"facts\"><caption>provenance.json</caption>\n<tbody>\n");
-        provenance_rows(out, files->provenance, !files->has_settings);
-        html_puts(out, "</tbody></table>\n");
-    } else html_puts(out, "<p class=\"missing\">This run holds no provenance.json.</p>\n");
-    if (files->has_settings) {
-        html_puts(out, "<details><summary>All settings (settings.conf)</summary>\n<pre tabindex=\"0\">");
-        html_text(out, files->settings.data ? files->settings.data : "", files->settings.length);
-        html_puts(out, "</pre>\n</details>\n");
-    } else html_puts(out, "<p class=\"missing\">This run holds no settings.conf.</p>\n");
     html_puts(out, "</section>\n");
 }
 
@@ -138,29 +58,35 @@ static const Section sections[] = {
     {"steps", "Three steps", report_story},
     {"charts", "What changed", report_charts},
     {"table", "By iteration", report_table},
+    {"overdone", "Over-optimisation", report_overdone},
     {"answers", "Before and after", report_answers},
     {"spread", "Rewards", report_spreads},
+    {"bound", "Best of K", report_bound},
     {"heads", "Reward heads", report_heads},
     {"training", "Training loss", report_training},
     {"time", "Time", report_time},
     {"provenance", "Provenance", report_provenance},
 };
 
-static void head(Html *out, const RunFiles *files)
+void report_head(Html *out, const char *title)
 {
-    const char *command = provenance_text(files, "command");
     html_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>RAFT");
-    if (command) html_puts(out, ": raft "), html_string(out, command);
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n<title>");
+    html_string(out, title);
     html_puts(out, "</title>\n<style>\n");
     for (size_t i = 0; report_style[i]; i++) html_puts(out, report_style[i]), html_puts(out, "\n");
     html_puts(out, "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#steps\">Skip to the content</a>\n");
 }
 
+void report_link(Html *out, const char *id, const char *name)
+{
+    html_printf(out, "<li><a href=\"#%s\">%s</a></li>\n", id, name);
+}
+
 static void eyebrow(Html *out, const RunFiles *files)
 {
-    const char *command = provenance_text(files, "command"), *output = run_option(files, "output");
+    const char *command = report_provenance_text(files, "command"), *output = run_option(files, "output");
     const json_t *seed = json_object_get(files->provenance, "seed");
     if (!command) return;
     html_puts(out, "<p class=\"eyebrow\">raft "), html_string(out, command);
@@ -172,20 +98,30 @@ static void eyebrow(Html *out, const RunFiles *files)
 static void contents(Html *out, const RunFiles *files)
 {
     html_puts(out, "<nav aria-label=\"Contents\"><ul>\n");
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
-        if (sections[i].write == report_table && !files->row_count) continue; // the charts' section says so
-        html_printf(out, "<li><a href=\"#%s\">%s</a></li>\n", sections[i].id, sections[i].name);
-    }
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (sections[i].write != report_table || files->row_count) report_link(out, sections[i].id, sections[i].name); // else the charts say so
     html_puts(out, "</ul></nav>\n");
+}
+
+static void title(char text[100], const RunFiles *files)
+{
+    const char *command = report_provenance_text(files, "command");
+    snprintf(text, 100, "%s%s%.60s", report_is_ppo(files) ? "PPO" : "RAFT", command ? ": raft " : "", command ? command : "");
 }
 
 static void page(Html *out, const RunFiles *files)
 {
-    head(out, files);
+    char text[100];
+    title(text, files);
+    report_head(out, text);
     html_puts(out, "<header>\n");
     eyebrow(out, files);
-    html_puts(out, "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model answer,\n"
-        "keeps the answers that a reward likes best, and trains the model on them. This page tells what that did in one run.</p>\n");
+    html_puts(out, report_is_ppo(files) ? "<h1>PPO, iteration by iteration</h1>\n<p class=\"lede\">Proximal policy optimisation is reinforcement learning: a language\n"
+        "model answers, a reward scores the answers, and the model is moved, in small steps, towards those that did better than expected.\n"
+        "It is what RAFT is compared with. This page tells what it did in one run.</p>\n" :
+        "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model write several answers to a\n"
+        "prompt, keeps the one that a reward likes best, and trains the model on what was kept; and again, with the model that came out.\n"
+        "This page tells what that did in one run, and what it cost.</p>\n");
     report_summary(out, files);
     contents(out, files);
     html_puts(out, "</header>\n<main>\n");
@@ -197,18 +133,29 @@ static void page(Html *out, const RunFiles *files)
     html_puts(out, " It needs no network and no script.</p>\n</footer>\n</body>\n</html>\n");
 }
 
-int report_write(const char *run_folder, Err *err)
+int report_save(Html *page, const char *path, Err *err)
+{
+    int status = page->text.failed ? -1 : os_write_file(path, page->text.data, page->text.length, err);
+    text_free(&page->text);
+    return status ? -1 : 0;
+}
+
+int report_write(const char *path, const char *run_folder, Err *err)
 {
     RunFiles files;
     Html out = {.err = err};
-    char *path = os_join(err, run_folder, "report.html");
-    int status = path ? run_files_read(&files, run_folder, err) : -1;
-    if (!status) {
-        page(&out, &files);
-        status = out.text.failed ? -1 : os_write_file(path, out.text.data, out.text.length, err);
-        run_files_free(&files);
-    }
-    text_free(&out.text);
+    if (run_files_read(&files, run_folder, err)) return -1;
+    page(&out, &files);
+    run_files_free(&files);
+    return report_save(&out, path, err);
+}
+
+int report_write_here(const char *folder, Err *err)
+{
+    char *path = os_join(err, folder, "report.html"), *comparison = os_join(err, folder, "comparison.json");
+    int status = path && comparison ? 0 : -1;
+    if (!status) status = os_is_file(comparison) ? report_write_comparison(path, folder, err) : report_write(path, folder, err);
     mem_free(path);
+    mem_free(comparison);
     return status;
 }

@@ -10,7 +10,7 @@
 // ---- lists ----------------------------------------------------------------------------------------------------------------
 
 // One more zeroed item; the array grows by doubling whenever its count is a power of two.
-static void *list_add(void *items_pointer, size_t *count, size_t size, Err *err)
+void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err)
 {
     void *items, *grown;
     memcpy(&items, items_pointer, sizeof items);
@@ -41,23 +41,36 @@ static int read_stage(IterationRow *row, const json_t *line, const char *where, 
 {
     const json_t *stage = json_object_get(line, "stage"), *train = json_object_get(line, "train");
     if (!stage && !train) return 0;
+    const char *stopped;
     row->trained = true;
+    row->ppo = json_object_get(train, "kl_coef");
+    if (json_get_text_or(line, "stopped", "", &stopped, where, err)) return -1;
+    snprintf(row->stopped, sizeof row->stopped, "%.23s", stopped);
+    if (row->ppo && (json_get_number(train, "policy_loss", &row->policy_loss, where, err) ||
+        json_get_number(train, "value_loss", &row->value_loss, where, err) || json_get_number(train, "clipped", &row->clipped, where, err) ||
+        json_get_number(train, "kl_coef", &row->kl_coef, where, err))) return -1;
     return json_get_size(stage, "candidates", &row->candidates, where, err) ||
         json_get_size(stage, "selected", &row->selected, where, err) ||
         json_get_number(stage, "reward", &row->stage_reward, where, err) ||
         json_get_number(stage, "selected_reward", &row->selected_reward, where, err) ||
-        json_get_number(stage, "kl", &row->stage_kl, where, err) || json_get_number(train, "loss", &row->loss, where, err) ? -1 : 0;
+        json_get_number(stage, "kl", &row->stage_kl, where, err) || json_get_number(train, "loss", &row->loss, where, err) ||
+        json_get_size_or(train, "tokens", 0, &row->trained_tokens, where, err) ? -1 : 0;
+}
+
+int report_read_measures(IterationRow *row, const json_t *line, const char *where, Err *err)
+{
+    for (size_t m = 0; m < MEASURES; m++)
+        if (read_measure(&row->measures[m], line, measure_specs[m].key, where, err)) return -1;
+    return json_get_size_or(line, "samples", 0, &row->samples, where, err);
 }
 
 static int read_iteration(RunFiles *files, const json_t *line, const char *where, Err *err)
 {
-    IterationRow *row = list_add(&files->rows, &files->row_count, sizeof *files->rows, err);
+    IterationRow *row = report_list_add(&files->rows, &files->row_count, sizeof *files->rows, err);
     if (!row || json_get_size(line, "iteration", &row->iteration, where, err)) return -1;
     if (files->row_count > 1 && row->iteration <= row[-1].iteration)
         return err_input(err, "%s: iteration %zu follows iteration %zu", where, row->iteration, row[-1].iteration);
-    for (size_t m = 0; m < MEASURES; m++)
-        if (read_measure(&row->measures[m], line, measure_specs[m].key, where, err)) return -1;
-    if (json_get_size_or(line, "samples", 0, &row->samples, where, err)) return -1;
+    if (report_read_measures(row, line, where, err)) return -1;
     return read_stage(row, line, where, err);
 }
 
@@ -71,12 +84,12 @@ static int read_step(RunFiles *files, const json_t *line, const char *where, Err
     while (at < files->curve_count && strcmp(files->curves[at].stage, stage)) at++;
     if (at == files->curve_count) {
         char *copy = mem_copy_text(err, stage);
-        Curve *added = copy ? list_add(&files->curves, &files->curve_count, sizeof *files->curves, err) : NULL;
+        Curve *added = copy ? report_list_add(&files->curves, &files->curve_count, sizeof *files->curves, err) : NULL;
         if (!added) return mem_free(copy), -1;
         added->stage = copy;
     }
     Curve *curve = files->curves + at;
-    ChartPoint *point = list_add(&curve->points, &curve->count, sizeof *curve->points, err);
+    ChartPoint *point = report_list_add(&curve->points, &curve->count, sizeof *curve->points, err);
     if (!point) return -1;
     *point = (ChartPoint){.x = (double)step, .y = loss, .lo = loss, .hi = loss};
     if (curve->count < 2 || point->x > point[-1].x) return 0;
@@ -91,6 +104,17 @@ static int read_metrics_line(RunFiles *files, const json_t *line, const char *wh
     return 0;
 }
 
+// An iteration collects, then learns.
+static int add_iteration_time(RunFiles *files, const char *stage, double seconds, Err *err)
+{
+    bool learns = !strcmp(stage, "finetune");
+    if (learns && files->seconds_count) files->seconds[files->seconds_count - 1].learn_seconds += seconds;
+    if (strcmp(stage, "collect")) return 0;
+    IterationTime *added = report_list_add(&files->seconds, &files->seconds_count, sizeof *files->seconds, err);
+    if (added) added->sample_seconds = seconds;
+    return added ? 0 : -1;
+}
+
 static int read_time(RunFiles *files, const json_t *line, const char *where, Err *err)
 {
     const char *stage = "";
@@ -102,14 +126,14 @@ static int read_time(RunFiles *files, const json_t *line, const char *where, Err
     while (at < files->time_count && strcmp(files->times[at].stage, stage)) at++;
     if (at == files->time_count) {
         char *copy = mem_copy_text(err, stage);
-        StageTime *added = copy ? list_add(&files->times, &files->time_count, sizeof *files->times, err) : NULL;
+        StageTime *added = copy ? report_list_add(&files->times, &files->time_count, sizeof *files->times, err) : NULL;
         if (!added) return mem_free(copy), -1;
         added->stage = copy;
     }
     files->times[at].seconds += seconds;
     files->times[at].tokens += tokens;
     files->times[at].times++;
-    return 0;
+    return add_iteration_time(files, stage, seconds, err);
 }
 
 // ---- files of the run -----------------------------------------------------------------------------------------------------
@@ -197,7 +221,7 @@ static int read_settings(RunFiles *files, const char *folder, Err *err)
 
 // ---- samples --------------------------------------------------------------------------------------------------------------
 
-static int read_samples(SampleList *list, const char *folder, const char *name, Err *err)
+int report_read_samples(SampleList *list, const char *folder, const char *name, Err *err)
 {
     char *path;
     if (find(&path, folder, name, err)) return -1;
@@ -222,17 +246,18 @@ static int check_pairs(const RunFiles *files, const char *folder, Err *err)
 
 static int read_answers(RunFiles *files, const char *folder, Err *err)
 {
-    return read_samples(&files->before, folder, "samples_before.jsonl", err) ||
-        read_samples(&files->after, folder, "samples_after.jsonl", err) || check_pairs(files, folder, err) ? -1 : 0;
+    return report_read_samples(&files->before, folder, "samples_before.jsonl", err) ||
+        report_read_samples(&files->after, folder, "samples_after.jsonl", err) || check_pairs(files, folder, err) ? -1 : 0;
 }
 
 static int add_spread(RunFiles *files, size_t iteration, const SampleList *samples, const char *path, Err *err)
 {
-    RewardSpread *s = list_add(&files->spreads, &files->spread_count, sizeof *files->spreads, err);
+    RewardSpread *s = report_list_add(&files->spreads, &files->spread_count, sizeof *files->spreads, err);
     size_t n = samples->count;
     if (!s) return -1;
     *s = (RewardSpread){.iteration = iteration, .count = n};
-    if (!(s->rewards = mem_new(err, n, sizeof *s->rewards)) || !(s->selected = mem_new(err, n, sizeof *s->selected))) return -1;
+    if (!(s->rewards = mem_new(err, n, sizeof *s->rewards)) || !(s->selected = mem_new(err, n, sizeof *s->selected)) ||
+        !(s->slot = mem_new(err, n, sizeof *s->slot)) || !(s->own = mem_new(err, n, sizeof *s->own))) return -1;
     for (size_t i = 0; i < n; i++) {
         const Sample *sample = samples->items + i;
         if (!sample->scored || !sample->ranked)
@@ -240,6 +265,9 @@ static int add_spread(RunFiles *files, size_t iteration, const SampleList *sampl
                 sample->scored ? "rank" : "reward");
         s->rewards[i] = sample->reward;
         s->selected[i] = sample->selected;
+        s->slot[i] = (uint32_t)sample->slot;
+        s->own[i] = !strcmp(sample->source, "policy");
+        if (s->own[i]) s->tokens += sample->tokens.length;
         s->slots += !i || sample->slot != sample[-1].slot;
         s->kept += sample->selected;
     }
@@ -313,7 +341,11 @@ void run_files_free(RunFiles *files)
 {
     for (size_t i = 0; i < files->curve_count; i++) mem_free(files->curves[i].stage), mem_free(files->curves[i].points);
     for (size_t i = 0; i < files->time_count; i++) mem_free(files->times[i].stage);
-    for (size_t i = 0; i < files->spread_count; i++) mem_free(files->spreads[i].rewards), mem_free(files->spreads[i].selected);
+    for (size_t i = 0; i < files->spread_count; i++) {
+        RewardSpread *s = files->spreads + i;
+        mem_free(s->rewards), mem_free(s->selected), mem_free(s->slot), mem_free(s->own);
+    }
+    mem_free(files->seconds);
     mem_free(files->rows);
     mem_free(files->curves);
     mem_free(files->times);
@@ -345,4 +377,12 @@ bool run_number(const RunFiles *files, const char *key, double *value)
     const json_t *found = option(files, key);
     *value = json_number_value(found);
     return json_is_number(found);
+}
+
+bool report_is_ppo(const RunFiles *files)
+{
+    const char *algorithm = run_option(files, "algo"), *command = json_string_value(json_object_get(files->provenance, "command"));
+    for (size_t i = 0; i < files->row_count; i++)
+        if (files->rows[i].trained) return files->rows[i].ppo;
+    return (algorithm && !strcmp(algorithm, "ppo")) || (command && !strcmp(command, "ppo"));
 }

@@ -3,6 +3,7 @@
  * measure_specs names every measure once. Start reading there. */
 #include "study/report-internal.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ static bool is_measured(const RunFiles *files, size_t measure)
     return false;
 }
 
-static void interval(Html *out, const Measure *m, int decimals)
+void report_interval(Html *out, const Measure *m, int decimals)
 {
     html_puts(out, "<span class=\"interval\">[");
     html_number(out, m->lo, decimals), html_puts(out, ", "), html_number(out, m->hi, decimals);
@@ -55,7 +56,7 @@ static void figure(Html *out, size_t measure, const Measure *first, const Measur
     html_puts(out, "<span class=\"to\"> → </span>");
     html_number(out, last->mean, decimals);
     html_puts(out, "</span>");
-    interval(out, first, decimals), html_puts(out, " → "), interval(out, last, decimals);
+    report_interval(out, first, decimals), html_puts(out, " → "), report_interval(out, last, decimals);
     html_puts(out, "</dd></div>\n");
 }
 
@@ -74,7 +75,7 @@ void report_summary(Html *out, const RunFiles *files)
 
 // ---- charts ---------------------------------------------------------------------------------------------------------------
 
-static void draw(Html *out, const Chart *chart, const char *note)
+void report_draw(Html *out, const Chart *chart, const char *note)
 {
     html_puts(out, "<figure class=\"chart\"><figcaption><h3>");
     html_string(out, chart->title);
@@ -101,7 +102,7 @@ static void measure_chart(Html *out, const RunFiles *files, size_t measure, Char
     Chart chart = {.id = id, .title = spec->title, .x_label = "iteration", .y_label = spec->unit, .decimals = spec->decimals,
         .whole_x = true, .from_zero = spec->from_zero, .unit = spec->unit_range,
         .series = {{.name = spec->heading, .points = points, .count = n}}, .series_count = 1};
-    if (n) draw(out, &chart, spec->note);
+    if (n) report_draw(out, &chart, spec->note);
 }
 
 // Proxy against gold, iteration after iteration: gold that stops rising while the proxy still does is over-optimisation.
@@ -115,7 +116,18 @@ static void path_chart(Html *out, const RunFiles *files, ChartPoint *points)
     Chart chart = {.id = "chart-path", .title = "Gold against proxy", .x_label = "mean reward (proxy)",
         .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series = {{.name = "gold", .points = points, .count = n}},
         .series_count = 1};
-    if (n > 1) draw(out, &chart, "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
+    if (n > 1) report_draw(out, &chart, "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
+}
+
+// PPO learns from all answers.
+static void answers_chart(Html *out, const RunFiles *files, ChartPoint *points)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < files->row_count; i++)
+        if (files->rows[i].trained) points[n++] = bare_point((double)files->rows[i].iteration, files->rows[i].stage_reward);
+    Chart chart = {.id = "chart-stage", .title = "Answers to learn from", .x_label = "iteration", .y_label = "mean reward", .decimals = 3,
+        .whole_x = true, .series = {{.name = "answers", .points = points, .count = n}}, .series_count = 1};
+    if (n) report_draw(out, &chart, "mean reward in the stage that led to this iteration; PPO learns from all of them");
 }
 
 static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
@@ -130,7 +142,33 @@ static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
     }
     Chart chart = {.id = "chart-stage", .title = "Candidates and what was kept", .x_label = "iteration", .y_label = "mean reward",
         .decimals = 3, .whole_x = true, .series = {{.name = "all", .points = all, .count = n, .look = 1}, {.name = "kept", .points = kept, .count = n}}, .series_count = 2};
-    if (n) draw(out, &chart, "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
+    if (n) report_draw(out, &chart, "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
+}
+
+// What steers PPO, a column of metrics.jsonl each.
+static const struct { const char *id, *title, *unit, *note; size_t offset; int decimals; } ppo_columns[] = {
+    {"chart-policy-loss", "Policy loss", "clipped surrogate", "falls as tokens with a positive advantage become likelier", offsetof(IterationRow, policy_loss), 4},
+    {"chart-value-loss", "Value loss", "half squared error", "how badly the value head foresees what is still to come", offsetof(IterationRow, value_loss), 4},
+    {"chart-clipped", "Clipped", "share of tokens", "whose probability had changed by more than ε, so that they taught nothing", offsetof(IterationRow, clipped), 4},
+    {"chart-kl-coef", "KL coefficient", "β", "the price of a nat of distance; steered towards a target where one is set", offsetof(IterationRow, kl_coef), 4},
+};
+
+static double ppo_value(const IterationRow *row, size_t column)
+{
+    return *(const double *)(const void *)((const char *)row + ppo_columns[column].offset);
+}
+
+static void ppo_charts(Html *out, const RunFiles *files, ChartPoint *points)
+{
+    for (size_t c = 0; c < sizeof ppo_columns / sizeof *ppo_columns; c++) {
+        size_t n = 0;
+        for (size_t i = 0; i < files->row_count; i++)
+            if (files->rows[i].ppo) points[n++] = bare_point((double)files->rows[i].iteration, ppo_value(files->rows + i, c));
+        Chart chart = {.id = ppo_columns[c].id, .title = ppo_columns[c].title, .x_label = "iteration", .y_label = ppo_columns[c].unit,
+            .decimals = ppo_columns[c].decimals, .whole_x = true, .series = {{.name = ppo_columns[c].title, .points = points, .count = n}},
+            .series_count = 1};
+        if (n) report_draw(out, &chart, ppo_columns[c].note);
+    }
 }
 
 static void loss_chart(Html *out, const RunFiles *files, ChartPoint *points)
@@ -140,11 +178,12 @@ static void loss_chart(Html *out, const RunFiles *files, ChartPoint *points)
         if (files->rows[i].trained) points[n++] = bare_point((double)files->rows[i].iteration, files->rows[i].loss);
     Chart chart = {.id = "chart-loss", .title = "Fine-tuning loss", .x_label = "iteration", .y_label = "nats per token",
         .decimals = 3, .whole_x = true, .series = {{.name = "loss", .points = points, .count = n}}, .series_count = 1};
-    if (n) draw(out, &chart, "cross-entropy of the kept answers in the training that led to this iteration");
+    if (n) report_draw(out, &chart, "cross-entropy of the kept answers in the training that led to this iteration");
 }
 
 void report_charts(Html *out, const RunFiles *files)
 {
+    bool ppo = report_is_ppo(files);
     html_section(out, "charts", "What changed");
     if (!files->row_count) {
         html_missing(out, "This run holds no iterations (lines of metrics.jsonl with <code>iteration</code>).");
@@ -160,7 +199,9 @@ void report_charts(Html *out, const RunFiles *files)
     for (size_t m = 0; m < MEASURES; m++) {
         if (measure_specs[m].title) measure_chart(out, files, m, points);
         if (m == MEASURE_POSITIVE) path_chart(out, files, points);
-        if (m == MEASURE_KL) stage_chart(out, files, points), loss_chart(out, files, points);
+        if (m != MEASURE_KL) continue;
+        if (ppo) answers_chart(out, files, points), ppo_charts(out, files, points);
+        else stage_chart(out, files, points), loss_chart(out, files, points);
     }
     html_puts(out, "</div>\n</section>\n");
     mem_free(points);
@@ -168,10 +209,10 @@ void report_charts(Html *out, const RunFiles *files)
 
 // ---- the table ------------------------------------------------------------------------------------------------------------
 
-static void measure_cell(Html *out, const Measure *m, int decimals)
+void report_measure_cell(Html *out, const Measure *m, int decimals)
 {
     html_puts(out, "<td class=\"n\">");
-    if (m->n) html_number(out, m->mean, decimals), html_puts(out, " "), interval(out, m, decimals);
+    if (m->n) html_number(out, m->mean, decimals), html_puts(out, " "), report_interval(out, m, decimals);
     else html_puts(out, "<span class=\"hidden\">not measured</span>–");
     html_puts(out, "</td>");
 }
@@ -191,7 +232,7 @@ static void measure_table(Html *out, const RunFiles *files, const char *id, cons
     for (size_t i = 0; i < files->row_count; i++) {
         iteration_name(out, files->rows + i);
         for (size_t m = from; m < to; m++)
-            if (is_measured(files, m)) measure_cell(out, &files->rows[i].measures[m], measure_specs[m].decimals);
+            if (is_measured(files, m)) report_measure_cell(out, &files->rows[i].measures[m], measure_specs[m].decimals);
         html_puts(out, "</tr>\n");
     }
     html_table_end(out);
@@ -215,6 +256,23 @@ static void stage_table(Html *out, const RunFiles *files)
     html_table_end(out);
 }
 
+static void ppo_table(Html *out, const RunFiles *files)
+{
+    const char *const columns[] = {"iteration", ">answers", ">their mean reward", ">KL", ">policy loss", ">value loss", ">clipped", ">β"};
+    html_table(out, "stages", "measures", "The stage that led to each iteration");
+    html_columns(out, columns, sizeof columns / sizeof *columns);
+    for (size_t i = 0; i < files->row_count; i++) {
+        const IterationRow *row = files->rows + i;
+        if (!row->ppo) continue;
+        iteration_name(out, row);
+        html_cell(out, (double)row->candidates, 0);
+        html_cell(out, row->stage_reward, 3), html_cell(out, row->stage_kl, 3);
+        for (size_t c = 0; c < sizeof ppo_columns / sizeof *ppo_columns; c++) html_cell(out, ppo_value(row, c), ppo_columns[c].decimals);
+        html_puts(out, "</tr>\n");
+    }
+    html_table_end(out);
+}
+
 void report_table(Html *out, const RunFiles *files)
 {
     bool more = false, trained = false;
@@ -230,7 +288,8 @@ void report_table(Html *out, const RunFiles *files)
     }
     if (more || trained) html_puts(out, "<details><summary>Further measures, and the stages</summary>\n");
     if (more) measure_table(out, files, "further", "Further measures, with 95 % intervals", MAIN_MEASURES, MEASURES);
-    if (trained) stage_table(out, files);
+    if (trained && report_is_ppo(files)) ppo_table(out, files);
+    else if (trained) stage_table(out, files);
     if (more || trained) html_puts(out, "</details>\n");
     html_puts(out, "</section>\n");
 }
@@ -256,7 +315,7 @@ void report_heads(Html *out, const RunFiles *files)
     json_object_foreach(files->heads, name, head) {
         Measure accuracy = {percent(head, "accuracy"), percent(head, "lo"), percent(head, "hi"), 1};
         html_row_name(out, name);
-        measure_cell(out, &accuracy, 1);
+        report_measure_cell(out, &accuracy, 1);
         html_cell(out, percent(head, "accuracy_30_tokens"), 1);
         html_cell(out, json_number_value(json_object_get(head, "n")), 0);
         html_puts(out, "</tr>\n");
@@ -280,7 +339,7 @@ void report_training(Html *out, const RunFiles *files)
         snprintf(id, sizeof id, "curve-%zu", i);
         Chart chart = {.id = id, .title = curve->stage, .x_label = "step", .y_label = "loss", .decimals = 3, .whole_x = true,
             .series = {{.name = "loss", .points = curve->points, .count = curve->count}}, .series_count = 1};
-        draw(out, &chart, NULL);
+        report_draw(out, &chart, NULL);
     }
     html_puts(out, "</div>\n</section>\n");
 }

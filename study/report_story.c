@@ -14,7 +14,7 @@ typedef struct {
     const Sample *order[SHOWN_CANDIDATES]; // by rank
     size_t shown, count;                   // of the group
     double low, high;                      // rewards
-    bool many_prompts, gold, experts;
+    bool many_prompts, gold, experts, ppo;
 } Group;
 
 // In a group of one prompt the ranks may be those among all candidates (global ranking): the order is the same.
@@ -25,11 +25,11 @@ static int by_rank(const void *left, const void *right)
 }
 
 // The candidates of the first prompt; where each prompt has one only, those of the first few prompts.
-static void make_group(Group *g, const SampleList *samples, const Sample **order)
+static void make_group(Group *g, const SampleList *samples, bool ppo, const Sample **order)
 {
     const Sample *items = samples->items;
     double gold;
-    *g = (Group){0};
+    *g = (Group){.ppo = ppo};
     while (g->count < samples->count && items[g->count].slot == items[0].slot) g->count++;
     g->many_prompts = g->count == 1 && samples->count > 1;
     if (g->many_prompts) g->count = samples->count < SHOWN_SLOTS ? samples->count : SHOWN_SLOTS;
@@ -49,10 +49,11 @@ static void make_group(Group *g, const SampleList *samples, const Sample **order
 static void candidate_row(Html *out, const Group *g, const Sample *s)
 {
     double gold;
-    html_printf(out, "<tr%s><th scope=\"row\">%zu</th><td class=\"n\">", s->selected ? " class=\"kept\"" : "", s->rank + 1);
+    bool kept = s->selected && !g->ppo; // PPO selects nothing: it learns from all
+    html_printf(out, "<tr%s><th scope=\"row\">%zu</th><td class=\"n\">", kept ? " class=\"kept\"" : "", s->rank + 1);
     html_number(out, (double)s->reward, 2);
     html_puts(out, "</td><td class=\"wide\">");
-    chart_strip(out, (double)s->reward, g->low, g->high, s->selected);
+    chart_strip(out, (double)s->reward, g->low, g->high, kept);
     html_puts(out, "</td>");
     if (g->gold) {
         html_puts(out, "<td class=\"n soft\">");
@@ -60,7 +61,7 @@ static void candidate_row(Html *out, const Group *g, const Sample *s)
         html_puts(out, "</td>");
     }
     html_puts(out, "<td class=\"text\">");
-    if (s->selected) html_puts(out, "<strong class=\"mark\">kept</strong> ");
+    if (kept) html_puts(out, "<strong class=\"mark\">kept</strong> ");
     if (g->experts) html_puts(out, "<span class=\"tag\">"), html_string(out, s->source), html_puts(out, "</span> ");
     if (g->many_prompts) report_quote(out, "given", s->prompt, s->prompt_length), report_quote(out, "", s->text, s->text_length);
     else report_answer_text(out, s);
@@ -151,12 +152,50 @@ static void finetune_step(Html *out, const RunFiles *files, const Group *g)
     html_puts(out, "The next iteration starts from the model that this one made.</p></li>\n");
 }
 
+// ---- PPO's ------------------------------------------------------------------------------------------------------------------
+
+static void setting(Html *out, const RunFiles *files, const char *symbol, const char *key, int decimals)
+{
+    double value;
+    if (!run_number(files, key, &value)) return;
+    html_printf(out, " (%s = ", symbol);
+    html_number(out, value, decimals);
+    html_puts(out, ")");
+}
+
+static void score_step(Html *out, const RunFiles *files, const Group *g)
+{
+    html_puts(out, "<li><h3>Score</h3>\n<p>The reward reads prompt and answer and gives each answer a number. None is thrown away: how much an answer\n"
+        "teaches depends on how it compares with what was expected.</p>\n");
+    candidate_table(out, g, files->spreads->iteration);
+    html_puts(out, "</li>\n");
+}
+
+static void ppo_step(Html *out, const RunFiles *files)
+{
+    double epochs;
+    html_puts(out, "<li><h3>Learn</h3>\n<p>Each token is an action. Its reward is a penalty, −β·log(p/p₀), for being likelier than under the model\n"
+        "that the run started from");
+    setting(out, files, "β", "kl-coef", 3);
+    html_puts(out, "; the last token gets the answer’s reward on top. A value head beside the next-token head learns to foresee what is still to\n"
+        "come. What came in excess of that, discounted and smoothed back from the end");
+    setting(out, files, "γ", "gamma", 2);
+    setting(out, files, "λ", "lambda", 2);
+    html_puts(out, ", is the token’s advantage.</p>\n<p>Tokens with a positive advantage are then made likelier, the others less likely");
+    if (run_number(files, "epochs", &epochs)) html_puts(out, ", in "), html_number(out, epochs, 0), html_puts(out, epochs > 1 ? " passes over all answers" : " pass over all answers");
+    html_puts(out, "; but once the probability has changed by more than a factor of 1 ± ε");
+    setting(out, files, "ε", "ratio-clip", 2);
+    html_puts(out, " since the answers were drawn, a token counts no more: beyond that they say nothing reliable. The next iteration draws answers\n"
+        "from the model that this one made. RAFT, which this is compared with, needs none of that: it keeps the best answers and trains on\n"
+        "them as on any text.</p></li>\n");
+}
+
 static void last_iteration(Html *out, const RunFiles *files, const Sample **order)
 {
     Group g;
     if (!files->last.count) return;
     size_t iteration = files->spreads[files->spread_count - 1].iteration;
-    make_group(&g, &files->last, order);
+    make_group(&g, &files->last, report_is_ppo(files), order);
     html_printf(out, "<details><summary>The same in the last iteration, %zu</summary>\n<blockquote>", iteration);
     report_quote(out, "given", files->last.items[0].prompt, files->last.items[0].prompt_length);
     html_puts(out, "<span class=\"words\"> …</span></blockquote>\n");
@@ -168,8 +207,10 @@ void report_story(Html *out, const RunFiles *files)
 {
     Group g;
     size_t most = files->first.count > files->last.count ? files->first.count : files->last.count;
+    bool ppo = report_is_ppo(files);
     html_section(out, "steps", "Three steps, again and again");
-    html_puts(out, "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
+    html_puts(out, ppo ? "<p>Each iteration collects answers, scores them, and moves the model towards what did better than expected.</p>\n" :
+        "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
     if (!files->first.count) {
         html_missing(out, "This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.");
         return;
@@ -179,11 +220,11 @@ void report_story(Html *out, const RunFiles *files)
         out->text.failed = true;
         return;
     }
-    make_group(&g, &files->first, order);
+    make_group(&g, &files->first, ppo, order);
     html_puts(out, "<ol class=\"steps\">\n");
     collect_step(out, files);
-    rank_step(out, files, &g);
-    finetune_step(out, files, &g);
+    if (ppo) score_step(out, files, &g), ppo_step(out, files);
+    else rank_step(out, files, &g), finetune_step(out, files, &g);
     html_puts(out, "</ol>\n");
     last_iteration(out, files, order);
     html_puts(out, "</section>\n");

@@ -94,6 +94,93 @@ static void global_ranking_shows_ranks_among_all_candidates(void **state)
     free(page);
 }
 
+// Rewards of a prompt are 0, 1, 2, 3, less its slot: see write_candidates.
+static void measures_the_best_of_k_and_bounds_it(void **state)
+{
+    char *page = report_page(*state);
+    assert_holds(page, "<desc id=\"bound-0-d\">E max r, measured: 0.500 [");
+    assert_holds(page, "at k 1, 2.000 [");
+    assert_holds(page, "at k 4. at most, from the range: 0.500 at k 1, 4.663 at k 4. for normal rewards: 0.500 at k 1, 2.650 at k 4.</desc>");
+    assert_holds(page, "B = 5.00, which");
+    assert_holds(page, "<th scope=\"row\">2</th><td class=\"n\">1.333 "); // of 0, 1, 2, 3: (1 + 2 * 2 + 3 * 3) / 6 - 1, of subsets of two
+    assert_holds(page, "for K = 4 that is 0.64 nats an answer. A model that learned exactly the choice of one iteration would be there; measured after iteration 1: 2.50 nats");
+    free(page);
+}
+
+static void answers_of_an_expert_do_not_count_as_the_models_best(void **state)
+{
+    RunFixture *f = *state;
+    SampleList list = {0};
+    for (size_t k = 0; k < 3; k++) {
+        Sample *s = samples_add(&list, &f->err);
+        fill_sample(s, 0, k, "p", "t", k == 2 ? 100 : (float)k, &f->err);
+        if (k == 2) mem_free(s->source), s->source = mem_copy_text(&f->err, "expert");
+        s->ranked = true;
+        s->rank = 2 - k;
+        s->selected = k == 2;
+    }
+    write_samples(f, "iter_000/candidates.jsonl", &list);
+    char *page = report_page(f);
+    assert_holds(page, "<desc id=\"bound-0-d\">E max r, measured: 0.500 at k 1, 1.000 at k 2. at most, from the range: 0.500 at k 1, 1.089 at k 2.");
+    free(page);
+}
+
+static void shades_tokens_by_how_much_likelier_they_became(void **state)
+{
+    RunFixture *f = *state;
+    static const TokenValue values[] = {{-1, -1.1f, 3}, {-1, -4, 7}, {-2, -0.5f, 8}, {-1, -9, 8}, {-1, -1.6f, 11}};
+    SampleList list = {0};
+    for (size_t slot = 0; slot < SLOTS; slot++) {
+        Sample *s = samples_add(&list, &f->err);
+        fill_sample(s, slot, 0, "The film", " it was <ok>", 1, &f->err);
+        for (size_t i = 1; i < 5; i++) assert_ok(tokens_add(&s->tokens, &f->err, 9), &f->err);
+        if (slot != 1) continue;
+        assert_non_null(s->values = mem_new(&f->err, 5, sizeof values[0]));
+        memcpy(s->values, values, sizeof values);
+    }
+    write_samples(f, "samples_after.jsonl", &list);
+    char *page = report_page(f);
+    assert_lacks(page, "Shading compares"); // the answers before have no values
+    free(page);
+    fill_sample(samples_add(&list, &f->err), 1, 0, "The film", "before", 1, &f->err);
+    assert_non_null(list.items[0].values = mem_new(&f->err, 1, sizeof values[0]));
+    write_samples(f, "samples_before.jsonl", &list);
+    page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "Shading compares");
+    assert_int_equal(count_of(page, "<article"), 1); // the prompts that are shaded come before the others
+    assert_holds(page, "<dd><span class=\"words \" dir=\"auto\">it<span class=\"t u3\" title=\"3.0 nats\"> was</span>"
+        "<span class=\"t d2\" title=\"\xE2\x88\x92" "1.5 nats\"> </span><span class=\"t u1\" title=\"0.6 nats\">&lt;ok</span>&gt;</span>");
+    free(page);
+}
+
+static void a_run_of_ppo_is_told_as_one(void **state)
+{
+    RunFixture *f = *state;
+    static const char row[] = "{\"iteration\":%d,\"reward\":{\"mean\":0,\"lo\":0,\"hi\":0},\"stage\":{\"candidates\":12,\"selected\":12,\"reward\":0.5,"
+        "\"selected_reward\":0.5,\"kl\":0.1},\"train\":{\"loss\":1,\"grad_norm\":1,\"tokens\":9,\"targets\":4,\"policy_loss\":-0.03125,\"value_loss\":0.5,"
+        "\"clipped\":0.125,\"kl_coef\":0.0625}}\n";
+    char metrics[1200];
+    int n = snprintf(metrics, sizeof metrics, row, 1);
+    snprintf(metrics + n, sizeof metrics - (size_t)n, row, 2);
+    put(f, "metrics.jsonl", metrics);
+    put(f, "provenance.json", "{\"command\":\"ppo\",\"options\":{\"kl-coef\":0.05,\"epochs\":4,\"ratio-clip\":0.2,\"gamma\":1,\"lambda\":0.95}}");
+    char *page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "<h1>PPO, iteration by iteration</h1>");
+    assert_holds(page, "<title>PPO: raft ppo</title>");
+    assert_holds(page, "(\xCE\xB2 = 0.050)");
+    assert_holds(page, "in 4 passes over all answers");
+    assert_lacks(page, "class=\"kept\""); // it selects nothing
+    assert_lacks(page, "answer to each prompt is kept");
+    assert_lacks(page, "chart-loss");
+    assert_holds(page, "<desc id=\"chart-clipped-d\">Clipped: 0.1250 at iteration 1, 0.1250 at iteration 2.</desc>");
+    assert_holds(page, "<desc id=\"chart-kl-coef-d\">KL coefficient: 0.0625 at iteration 1");
+    assert_holds(page, "<desc id=\"chart-value-loss-d\">");
+    assert_holds(page, ">0.5000</td><td class=\"n\">0.1250</td><td class=\"n\">0.0625</td>");
+    free(page);
+}
+
 static void pairs_answers_of_the_same_slot(void **state)
 {
     RunFixture *f = *state;
@@ -207,6 +294,10 @@ int main(void)
         RUN_TEST(draws_a_chart_of_each_measure_and_of_the_loss),
         RUN_TEST(ranks_the_first_prompts_candidates_best_first_and_marks_the_kept_one),
         RUN_TEST(global_ranking_shows_ranks_among_all_candidates),
+        RUN_TEST(measures_the_best_of_k_and_bounds_it),
+        RUN_TEST(answers_of_an_expert_do_not_count_as_the_models_best),
+        RUN_TEST(shades_tokens_by_how_much_likelier_they_became),
+        RUN_TEST(a_run_of_ppo_is_told_as_one),
         RUN_TEST(pairs_answers_of_the_same_slot),
         RUN_TEST(iterations_come_in_the_order_of_their_numbers),
         RUN_TEST(same_files_give_the_same_bytes),

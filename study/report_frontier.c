@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+/* report_frontier.c - several arms in one chart: reward against what it costs (KL, perplexity), and what was reached by when. Each
+ * arm has the same colour and shape in all charts of the page. Start reading at arms_chart. */
+#include "study/arms-internal.h"
+
+#include "kernels/hostmath.h"
+
+#include <string.h>
+
+typedef enum { X_KL, X_PERPLEXITY, X_GENERATED, X_SECONDS } XKind;
+
+typedef struct {
+    const char *id, *title, *x_label, *note;
+    XKind x;
+    size_t y;           // a measure
+    bool frontier;      // arms without a curve are points
+} View;
+
+// ---- where a point lies ----------------------------------------------------------------------------------------------------
+
+static bool x_of_point(double *x, const View *view, const ArmPoint *p)
+{
+    const Measure *m = &p->mean.measures[view->x == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
+    *x = view->x == X_GENERATED ? p->generated : view->x == X_SECONDS ? p->seconds : m->mean;
+    return view->x == X_GENERATED ? p->counted : view->x == X_SECONDS ? p->timed : m->n > 0;
+}
+
+/* The best of K answers of a model has another distribution than the model's, and its distance is known: log K - (K-1)/K when no
+ * two answers tie. The measured KL, of the model that gave the answers, is 0. */
+static double best_of_kl(size_t K) { return host_log((double)K) - (double)(K - 1) / (double)K; }
+
+static bool x_of_end(double *x, const View *view, const Arm *arm)
+{
+    const Measure *m = &arm->end.measures[view->x == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
+    bool best_of = !strcmp(arm->kind, "best-of");
+    *x = best_of && view->x == X_KL && arm->K ? best_of_kl(arm->K) : m->mean;
+    return m->n && !(best_of && view->x == X_KL && !arm->K);
+}
+
+static void add_point(ChartPoint *points, size_t *count, double x, const Measure *y)
+{
+    if (y->n) points[(*count)++] = (ChartPoint){x, y->mean, y->lo, y->hi};
+}
+
+// points holds at least as many as the arm has, or one.
+static size_t fill_points(ChartPoint *points, const View *view, const Arm *arm)
+{
+    size_t n = 0;
+    double x;
+    for (size_t i = 0; i < arm->point_count; i++)
+        if (x_of_point(&x, view, arm->points + i)) add_point(points, &n, x, &arm->points[i].mean.measures[view->y]);
+    if (!arm->point_count && view->frontier && x_of_end(&x, view, arm)) add_point(points, &n, x, &arm->end.measures[view->y]);
+    return n;
+}
+
+// ---- a chart --------------------------------------------------------------------------------------------------------------
+
+static size_t shown_arms(const Arms *arms) { return arms->count < CHART_SERIES ? arms->count : CHART_SERIES; }
+
+static bool arms_chart(Html *out, const Arms *arms, const View *view)
+{
+    const MeasureSpec *spec = measure_specs + view->y;
+    size_t room = 0, used = 0, n = shown_arms(arms);
+    for (size_t a = 0; a < n; a++) room += arms->arms[a].point_count + 1;
+    ChartPoint *points = mem_new(out->err, room, sizeof *points);
+    if (!points) return out->text.failed = true, false;
+    Chart chart = {.id = view->id, .title = view->title, .x_label = view->x_label, .y_label = spec->heading, .decimals = spec->decimals,
+        .path = view->frontier, .whole_x = !view->frontier, .from_x_zero = view->x != X_PERPLEXITY, .unit = spec->unit_range, .no_legend = true, .series_count = n};
+    for (size_t a = 0; a < n; a++) {
+        size_t count = fill_points(points + used, view, arms->arms + a);
+        chart.series[a] = (ChartSeries){.name = arms->arms[a].name, .points = points + used, .count = count, .look = a};
+        used += count;
+    }
+    if (used > 1) report_draw(out, &chart, view->note);
+    mem_free(points);
+    return used > 1;
+}
+
+void arms_legend(Html *out, const Arms *arms)
+{
+    ChartSeries series[CHART_SERIES];
+    size_t n = shown_arms(arms);
+    for (size_t a = 0; a < n; a++) series[a] = (ChartSeries){.name = arms->arms[a].name, .count = 1, .look = a};
+    chart_legend(out, series, n);
+    if (n < arms->count) html_printf(out, "<p class=\"note\">The charts show the first %zu of %zu arms.</p>\n", n, arms->count);
+}
+
+static void draw_views(Html *out, const Arms *arms, const View *views, size_t count, const char *missing)
+{
+    size_t drawn = 0;
+    html_puts(out, "<div class=\"grid large\">\n");
+    for (size_t i = 0; i < count; i++)
+        if (arms_measured(arms, views[i].y)) drawn += arms_chart(out, arms, views + i);
+    html_puts(out, "</div>\n");
+    if (!drawn) html_puts(out, missing);
+}
+
+// ---- sections --------------------------------------------------------------------------------------------------------------
+
+void arms_frontiers(Html *out, const Arms *arms)
+{
+    size_t gold = arms_gold(arms);
+    const View views[] = {
+        {"frontier-kl", gold == MEASURE_GOLD ? "Gold reward against KL" : "Reward against KL", "KL to the start, nats per answer",
+            "further left is closer to the model it started from, higher is better; best-of-K stands at log K − (K−1)/K", X_KL, gold, true},
+        {"frontier-perplexity", "Reward against held-out perplexity", "perplexity of human text",
+            "further left has lost less of the language; the reward is the one that was optimised", X_PERPLEXITY, MEASURE_REWARD, true},
+        {"frontier-gold", "Gold against held-out perplexity", "perplexity of human text",
+            "the same with the reward that was only measured", X_PERPLEXITY, MEASURE_GOLD, true},
+        {"frontier-diversity", "Diversity against KL", "KL to the start, nats per answer",
+            "distinct-2: a model that says the same again and again falls", X_KL, MEASURE_DISTINCT_2, true},
+    };
+    html_section(out, "frontier", "What a better reward costs");
+    html_puts(out, "<p>Each arm is a curve: the model after each measured iteration, from the start outwards. An arm that is better lies\n"
+        "higher at the same place on the horizontal axis. Upright bars are 95&#8239;% intervals.</p>\n");
+    arms_legend(out, arms);
+    draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">The arms measured no KL and no perplexity.</p>\n");
+    html_puts(out, "</section>\n");
+}
+
+void arms_curves(Html *out, const Arms *arms)
+{
+    const View views[] = {
+        {"learn-reward", "Reward", "tokens generated", "the reward that is optimised (the proxy)", X_GENERATED, MEASURE_REWARD, false},
+        {"learn-gold", "Gold reward", "tokens generated", "the reward that is only measured", X_GENERATED, MEASURE_GOLD, false},
+        {"learn-positive", "Positive answers", "tokens generated", "share of answers with a score above zero, by gold where there is one",
+            X_GENERATED, MEASURE_POSITIVE, false},
+        {"learn-perplexity", "Held-out perplexity", "tokens generated", "of human texts; a rise is what alignment costs", X_GENERATED,
+            MEASURE_PERPLEXITY, false},
+        {"learn-kl", "Distance from the start", "tokens generated", "KL in nats per answer", X_GENERATED, MEASURE_KL, false},
+        {"learn-distinct", "Diversity", "tokens generated", "distinct-2", X_GENERATED, MEASURE_DISTINCT_2, false},
+        {"time-gold", arms_gold(arms) == MEASURE_GOLD ? "Gold reward by the clock" : "Reward by the clock", "seconds",
+            "seconds of sampling and learning on the machine of the run, measuring not counted", X_SECONDS, arms_gold(arms), false},
+        {"time-perplexity", "Held-out perplexity by the clock", "seconds", "the same seconds", X_SECONDS, MEASURE_PERPLEXITY, false},
+    };
+    html_section(out, "curves", "What was reached by when");
+    html_puts(out, "<p>Over the tokens that an arm drew from its model to learn from, and over seconds. Shaded: 95&#8239;% intervals. Arms that\n"
+        "generate nothing while they are made are not here.</p>\n");
+    arms_legend(out, arms);
+    draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">No arm kept its iterations (iter_*/candidates.jsonl, timing.jsonl).</p>\n");
+    html_puts(out, "</section>\n");
+}

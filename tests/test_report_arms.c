@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+/* test_report_arms.c - the page about several runs: arms over seeds, what is drawn where, what is said of damage. */
+#include "tests/support_page.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "study/report.h"
+
+// ---- a comparison made for the tests -------------------------------------------------------------------------------------------
+
+// A measured iteration: reward and gold as given, perplexity and KL that rise with the iteration.
+static void add_row(Text *metrics, size_t iteration, double reward, double gold, double shift)
+{
+    Err err = {0};
+    static const char stage[] = ",\"stage\":{\"candidates\":12,\"selected\":3,\"reward\":0.5,\"selected_reward\":2,\"kl\":0.1},"
+        "\"train\":{\"loss\":1.875,\"grad_norm\":1,\"tokens\":90,\"targets\":40}";
+    assert_ok(text_printf(metrics, &err, "{\"iteration\":%zu,\"reward\":{\"mean\":%g,\"lo\":%g,\"hi\":%g},\"gold\":{\"mean\":%g,\"lo\":%g,\"hi\":%g},"
+        "\"perplexity\":{\"mean\":%g,\"lo\":1,\"hi\":20},\"distinct_2\":{\"mean\":0.5,\"lo\":0.4,\"hi\":0.6},\"kl\":{\"mean\":%g,\"lo\":0,\"hi\":9},\"samples\":8%s}\n",
+        iteration, reward, reward - 0.125, reward + 0.125, gold, gold - 0.125, gold + 0.125, 4 + (double)iteration + shift, (double)iteration * 2 + shift,
+        iteration ? stage : ""), &err);
+}
+
+// RUN/arms/NAME-sSEED of two iterations; gold rises by 1, then falls by 2.
+static RunFixture make_arm(const RunFixture *f, const char *name, double shift, size_t measured)
+{
+    const double gold[] = {0, 1, -1};
+    RunFixture arm = {.folder = path_in(f->folder, name)};
+    Text metrics = {0};
+    assert_ok(os_make_folders(arm.folder, &arm.err), &arm.err);
+    write_run(&arm, "The film", "was fine");
+    for (size_t t = 0; t < measured; t++) add_row(&metrics, t, (double)t + shift, gold[t] + shift, shift);
+    put(&arm, "metrics.jsonl", metrics.data);
+    put(&arm, "timing.jsonl", "{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":3,\"tokens\":12}\n"
+        "{\"stage\":\"finetune\",\"seconds\":1,\"tokens\":50}\n{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":5,\"tokens\":12}\n"
+        "{\"stage\":\"finetune\",\"seconds\":2,\"tokens\":50}\n");
+    text_free(&metrics);
+    return arm;
+}
+
+static const char comparison[] = "{\"arms\":["
+    "{\"arm\":\"base\",\"kind\":\"base\",\"generated\":0,\"settings\":{},\"gold\":{\"mean\":0,\"lo\":-0.125,\"hi\":0.125},\"reward\":{\"mean\":0,\"lo\":-1,\"hi\":1},"
+    "\"perplexity\":{\"mean\":4,\"lo\":3.5,\"hi\":4.5},\"kl\":{\"mean\":0,\"lo\":0,\"hi\":0},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
+    "{\"arm\":\"bo4\",\"kind\":\"best-of\",\"generated\":0,\"settings\":{\"samples\":\"4\"},\"gold\":{\"mean\":0.75,\"lo\":0.5,\"hi\":1},\"reward\":{\"mean\":1,\"lo\":0.5,\"hi\":1.5},"
+    "\"perplexity\":{\"mean\":4,\"lo\":3.5,\"hi\":4.5},\"kl\":{\"mean\":0,\"lo\":0,\"hi\":0},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
+    "{\"arm\":\"raft\",\"kind\":\"raft\",\"generated\":24,\"settings\":{},\"gold\":{\"mean\":-0.5,\"lo\":-0.75,\"hi\":-0.25},\"reward\":{\"mean\":2.5,\"lo\":2,\"hi\":3},"
+    "\"perplexity\":{\"mean\":6.5,\"lo\":6,\"hi\":7},\"kl\":{\"mean\":4.5,\"lo\":4,\"hi\":5},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
+    "{\"arm\":\"sft\",\"kind\":\"sft\",\"generated\":0,\"settings\":{},\"gold\":{\"mean\":0.25,\"lo\":0,\"hi\":0.5},\"perplexity\":{\"mean\":4.25,\"lo\":4,\"hi\":4.5},"
+    "\"kl\":{\"mean\":0.5,\"lo\":0.25,\"hi\":0.75},\"seeds\":[{\"seed\":1},{\"seed\":2}]}]}";
+
+static void free_arm(RunFixture *arm) { free(arm->folder); }
+
+static void write_comparison(RunFixture *f, size_t second_measured)
+{
+    static const char *const alone[] = {"arms/base-s1", "arms/bo4-s1", "arms/sft-s1"};
+    put(f, "comparison.json", comparison);
+    RunFixture one = make_arm(f, "arms/raft-s1", 0, 3), two = make_arm(f, "arms/raft-s2", 1, second_measured);
+    put(f, "arms/raft-s1.json", "{\"key\":\"0\",\"generated\":24,\"seconds\":100}");
+    put(f, "arms/raft-s2.json", "{\"key\":\"0\",\"generated\":24,\"seconds\":200}");
+    for (size_t i = 0; i < 3; i++) {
+        RunFixture arm = {.folder = path_in(f->folder, alone[i])};
+        assert_ok(os_make_folders(arm.folder, &arm.err), &arm.err);
+        write_answers(&arm, "samples_after.jsonl", "The film", alone[i], 1);
+        free_arm(&arm);
+    }
+    free_arm(&one);
+    free_arm(&two);
+}
+
+// ---- arms ----------------------------------------------------------------------------------------------------------------------
+
+static void shows_every_arm_with_intervals_over_seeds(void **state)
+{
+    write_comparison(*state, 3);
+    char *page = report_page(*state);
+    assert_sound(page);
+    assert_holds(page, "<title>RAFT: a comparison</title>");
+    assert_holds(page, "raft compare · 4 arms · 2 seeds");
+    assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">24</td><td class=\"n\">2.500 <span class=\"interval\">[2.000, 3.000]</span>");
+    assert_holds(page, "<strong>sft</strong> reaches the highest gold reward (0.250, then raft with \xE2\x88\x92" "0.500).");
+    assert_holds(page, "<dt>best-of</dt>");
+    assert_lacks(page, "<dt>ppo</dt>");
+    assert_holds(page, "<div class=\"answer\"><dt>bo4");
+    assert_holds(page, ">arms/bo4-s1</span>");
+    assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">24</td><td class=\"n\">100</td><td class=\"n\">8.00 s</td><td class=\"n\">3.00 s</td>"
+        "<td class=\"n\">18.0 s</td><td class=\"n\">150.0 s</td>"); // sampled 3 + 5 seconds, learned 1 + 2, measured 18; 100 and 200 in all
+    free(page);
+}
+
+static void curves_are_means_over_seeds_against_what_they_cost(void **state)
+{
+    write_comparison(*state, 3);
+    char *page = report_page(*state);
+    // gold of the two seeds: 0 and 1, 1 and 2, -1 and 0; tokens: 12 candidates of one token an iteration
+    const char *curve = strstr(page, "<desc id=\"learn-gold-d\">");
+    assert_non_null(curve);
+    assert_true(strstr(curve, "raft: 0.500 [") < strstr(curve, "</desc>"));
+    assert_true(strstr(curve, " at tokens generated 0, \xE2\x88\x92" "0.500 [") < strstr(curve, "</desc>"));
+    assert_true(strstr(curve, " at tokens generated 24.</desc>") && strstr(curve, "</desc>") > strstr(curve, " at tokens generated 24."));
+    assert_holds(page, " at seconds 11.</desc>"); // 3 + 1 + 5 + 2
+    const char *frontier = strstr(page, "<desc id=\"frontier-kl-d\">");
+    assert_non_null(frontier);
+    assert_non_null(strstr(frontier, "base: 0.000 [\xE2\x88\x92" "0.125, 0.125] at KL to the start, nats per answer 0.00."));
+    assert_non_null(strstr(frontier, "bo4: 0.750 [0.500, 1.000] at KL to the start, nats per answer 0.64.")); // log 4 - 3/4
+    assert_non_null(strstr(frontier, "sft: 0.250 [0.000, 0.500] at KL to the start, nats per answer 0.50."));
+    free(page);
+}
+
+static void a_curve_ends_where_the_first_seed_stopped(void **state)
+{
+    write_comparison(*state, 2);
+    char *page = report_page(*state);
+    const char *curve = strstr(page, "<desc id=\"learn-gold-d\">");
+    assert_non_null(curve);
+    assert_true(strstr(curve, " at tokens generated 12.</desc>") && strstr(curve, " at tokens generated 12.</desc>") < strstr(curve, "</svg>"));
+    free(page);
+}
+
+static void says_which_checkpoint_was_best_and_when_a_monitor_fires(void **state)
+{
+    write_comparison(*state, 3);
+    char *page = report_page(*state);
+    // means over seeds: gold 0.5, 1.5, -0.5; the last is below what the second's interval holds... if that interval is narrow enough
+    assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">1</td><td class=\"n\">2.50</td><td class=\"n\">1.500 <span");
+    free(page);
+    RunFixture arm = {.folder = path_in(((RunFixture *)*state)->folder, "arms/raft-s1")};
+    page = report_page(&arm);
+    assert_holds(page, "Best by gold: the model after iteration 1 of 2. <code>gold-falls</code> would have stopped after iteration 2. "
+        "<code>diversity-falls</code> would not have fired.");
+    assert_holds(page, ">best by gold</text>");
+    assert_holds(page, ">gold-falls</text>");
+    free(page);
+    free_arm(&arm);
+}
+
+static void same_files_give_the_same_bytes(void **state)
+{
+    write_comparison(*state, 3);
+    char *first = report_page(*state), *second = report_page(*state);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+}
+
+// ---- runs named one by one -------------------------------------------------------------------------------------------------------
+
+static void runs_are_set_side_by_side_and_told_apart(void **state)
+{
+    RunFixture *f = *state, a = make_arm(f, "x/run", 0, 3), b = make_arm(f, "y/run", 1, 3);
+    const char *folders[] = {a.folder, b.folder, f->folder};
+    char *path = path_in(f->folder, "both.html");
+    assert_ok(report_write_runs(path, folders, 3, &f->err), &f->err);
+    char *page = read_file(path, NULL), text[600];
+    assert_sound(page);
+    assert_holds(page, "raft report · 3 runs");
+    for (size_t i = 0; i < 2; i++) { // both end in "run": named by their paths
+        snprintf(text, sizeof text, "<th scope=\"row\">%s</th>", folders[i]);
+        assert_holds(page, text);
+    }
+    snprintf(text, sizeof text, "<th scope=\"row\">%s</th>", strrchr(f->folder, '/') + 1);
+    assert_holds(page, text);
+    assert_holds(page, "<div class=\"answer\"><dt>before");
+    free(page);
+    free(path);
+    free_arm(&a);
+    free_arm(&b);
+}
+
+static void a_run_without_iterations_is_refused(void **state)
+{
+    RunFixture *f = *state;
+    const char *folders[] = {f->folder, f->folder};
+    put(f, "metrics.jsonl", "{\"stage\":\"pretrain\",\"step\":1,\"loss\":6.5}\n");
+    assert_input_error(report_write_runs("unused.html", folders, 2, &f->err), &f->err, "measured no iterations");
+}
+
+// ---- damage ----------------------------------------------------------------------------------------------------------------------
+
+static void assert_refused(RunFixture *f, const char *document, const char *fragment)
+{
+    put(f, "comparison.json", document);
+    f->err = (Err){0};
+    assert_input_error(report_write_here(f->folder, &f->err), &f->err, fragment);
+}
+
+static void a_damaged_comparison_is_named(void **state)
+{
+    RunFixture *f = *state;
+    write_comparison(f, 3);
+    assert_refused(f, "{\"arms\":", "comparison.json:1");
+    assert_refused(f, "{\"arms\":[]}", "comparison.json: key \"arms\": expected a list of arms");
+    assert_refused(f, "{\"arms\":[{\"arm\":\"a\",\"kind\":\"raft\",\"generated\":1}]}", "comparison.json: arm 0: key \"seeds\"");
+    assert_refused(f, "{\"arms\":[{\"arm\":\"../a\",\"kind\":\"raft\",\"generated\":1,\"seeds\":[{\"seed\":1}]}]}", "\"../a\" is no arm's name");
+    assert_refused(f, "{\"arms\":[{\"arm\":\"a\",\"kind\":\"raft\",\"generated\":1,\"kl\":3,\"seeds\":[{\"seed\":1}]}]}", "arm 0: key \"kl\": expected an object");
+    put(f, "arms/raft-s2/metrics.jsonl", "{\"iteration\":0");
+    assert_refused(f, comparison, "arms/raft-s2/metrics.jsonl:1");
+    put(f, "arms/raft-s2/metrics.jsonl", "{\"iteration\":0}\n");
+    put(f, "arms/sft-s1/samples_after.jsonl", "{}\n");
+    assert_refused(f, comparison, "arms/sft-s1/samples_after.jsonl:1");
+}
+
+// Run directories may have been deleted to save space: what can be drawn from comparison.json alone still is.
+static void arms_without_their_folders_are_points(void **state)
+{
+    RunFixture *f = *state;
+    put(f, "comparison.json", comparison);
+    char *page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "<desc id=\"frontier-kl-d\">base: ");
+    assert_holds(page, "raft: \xE2\x88\x92" "0.500 [\xE2\x88\x92" "0.750, \xE2\x88\x92" "0.250] at KL to the start, nats per answer 4.50.");
+    assert_holds(page, "No arm kept its iterations");
+    assert_holds(page, "The arms kept no answers to the same prompts");
+    free(page);
+}
+
+static void text_in_a_comparison_arrives_as_letters(void **state)
+{
+    RunFixture *f = *state;
+    put(f, "comparison.json", "{\"arms\":[{\"arm\":\"a\",\"kind\":\"<script>\",\"generated\":1,\"seeds\":[{\"seed\":1}]}]}");
+    char *page = report_page(f);
+    assert_sound(page);
+    free(page);
+}
+
+int main(void)
+{
+#define RUN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_run, tear_down_run)
+    const struct CMUnitTest tests[] = {
+        RUN_TEST(shows_every_arm_with_intervals_over_seeds),
+        RUN_TEST(curves_are_means_over_seeds_against_what_they_cost),
+        RUN_TEST(a_curve_ends_where_the_first_seed_stopped),
+        RUN_TEST(says_which_checkpoint_was_best_and_when_a_monitor_fires),
+        RUN_TEST(same_files_give_the_same_bytes),
+        RUN_TEST(runs_are_set_side_by_side_and_told_apart),
+        RUN_TEST(a_run_without_iterations_is_refused),
+        RUN_TEST(a_damaged_comparison_is_named),
+        RUN_TEST(arms_without_their_folders_are_points),
+        RUN_TEST(text_in_a_comparison_arrives_as_letters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
