@@ -22,6 +22,7 @@ typedef struct {
     double generated, seconds; // tokens drawn while it was made; wall clock, measuring included; 0: not told
     RunFiles *runs;            // of RAFT and PPO, one a seed
     size_t run_count;
+    bool first_is_there;       // runs[0] is the first seed's
     SampleList answers;        // of the first seed, where there is no run
     ArmPoint *points;          // none where there is no run
     size_t point_count;
@@ -39,13 +40,14 @@ int arms_read_comparison(Arms *arms, const char *folder, Err *err);
 int arms_read_runs(Arms *arms, const char *const *folders, size_t count, Err *err);
 void arms_free(Arms *arms);
 
-const SampleList *arm_answers(const Arm *arm);             // to the evaluation prompts, as it ended; may be empty
+const SampleList *arm_answers(const Arm *arm);             // of the first seed to the evaluation prompts, as it ended; may be empty
 const RunFiles *arms_example(const Arms *arms);            // the run whose candidates tell the story: RAFT's first; NULL: none
 bool arms_measured(const Arms *arms, size_t measure);      // by any arm
 size_t arms_gold(const Arms *arms);                        // what judges: gold, or the reward where there is no gold
 
+double arms_best_of_kl(size_t K);                          // nats from the model that gives the answers
+
 // Charts over arms.
-void arms_legend(Html *out, const Arms *arms);
 void arms_frontiers(Html *out, const Arms *arms);
 void arms_curves(Html *out, const Arms *arms);
 void arms_overdone(Html *out, const Arms *arms);           // report_overdone.c

@@ -169,6 +169,19 @@ static void extend(double *low, double *high, double v, bool *any)
     *any = true;
 }
 
+// Intervals widen the vertical axis; when they are to be cut, by the points' own range on each side at most.
+static void extend_by_intervals(double *low, double *high, const Chart *c)
+{
+    bool any = true;
+    double range = *high - *low, least = c->cut && range > 0 ? *low - range : -LARGEST, most = c->cut && range > 0 ? *high + range : LARGEST;
+    for (size_t s = 0; s < c->series_count; s++)
+        for (size_t i = 0; i < c->series[s].count; i++) {
+            double lo = c->series[s].points[i].lo, hi = c->series[s].points[i].hi;
+            extend(low, high, lo < least ? least : lo, &any);
+            extend(low, high, hi > most ? most : hi, &any);
+        }
+}
+
 static void make_scales(Scale *x, Scale *y, const Chart *c)
 {
     double x_low = 0, x_high = 0, y_low = 0, y_high = 0;
@@ -179,9 +192,8 @@ static void make_scales(Scale *x, Scale *y, const Chart *c)
             const ChartPoint *p = c->series[s].points + i;
             extend(&x_low, &x_high, p->x, &any_x);
             extend(&y_low, &y_high, p->y, &any_y);
-            extend(&y_low, &y_high, p->lo, &any_y);
-            extend(&y_low, &y_high, p->hi, &any_y);
         }
+    extend_by_intervals(&y_low, &y_high, c);
     scale_ticks(y, y_low, y_high, 5, false);
     scale_widen(y);
     scale_ticks(x, x_low, x_high, c->path || x_high >= 1000 ? 4 : 8, c->whole_x); // long labels need room

@@ -31,6 +31,7 @@ typedef struct {
     bool unit;                  // the vertical axis runs from 0 to 1
     bool path;                  // y against x, both measured: intervals as bars, the points of a single series numbered in order
     bool no_legend;             // the page shows chart_legend elsewhere
+    bool cut;                   // intervals that dwarf the points are cut at the frame
     const ChartMark *marks;
     size_t mark_count;
 } Chart;

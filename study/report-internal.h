@@ -26,6 +26,8 @@ extern const MeasureSpec measure_specs[MEASURES];
 // A line of metrics.jsonl with "iteration"; a measure that is absent has n == 0.
 typedef struct {
     size_t iteration, samples;
+    bool counted, timed;        // the two below are told by the run's files
+    double generated, seconds;  // tokens drawn to learn from, and seconds of work without measuring, until there
     Measure measures[MEASURES];
     bool trained, ppo;          // told of the iteration that led there; it was one of PPO
     size_t candidates, selected, trained_tokens;

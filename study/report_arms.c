@@ -18,17 +18,24 @@ static const IterationRow *row_of(const RunFiles *run, size_t iteration)
     return NULL;
 }
 
-static double tokens_until(const RunFiles *run, size_t iteration)
+// From the line of metrics, or else from the candidates.
+static double tokens_until(bool *known, const RunFiles *run, size_t iteration)
 {
+    const IterationRow *row = row_of(run, iteration);
     double tokens = 0;
+    *known = row->counted || run->spread_count >= iteration;
+    if (row->counted) return row->generated;
     for (size_t i = 0; i < run->spread_count; i++)
         if (run->spreads[i].iteration < iteration) tokens += (double)run->spreads[i].tokens;
     return tokens;
 }
 
-static double seconds_until(const RunFiles *run, size_t iteration)
+static double seconds_until(bool *known, const RunFiles *run, size_t iteration)
 {
+    const IterationRow *row = row_of(run, iteration);
     double seconds = 0;
+    *known = row->timed || run->seconds_count >= iteration;
+    if (row->timed) return row->seconds;
     for (size_t i = 0; i < run->seconds_count && i < iteration; i++) seconds += run->seconds[i].sample_seconds + run->seconds[i].learn_seconds;
     return seconds;
 }
@@ -53,11 +60,11 @@ static void join_point(ArmPoint *point, const Arm *arm, size_t iteration, Measur
     join_measures(&point->mean, arm, iteration, scratch);
     point->counted = point->timed = true;
     for (size_t r = 0; r < arm->run_count; r++) {
-        const RunFiles *run = arm->runs + r;
-        point->generated += tokens_until(run, iteration) / n;
-        point->seconds += seconds_until(run, iteration) / n;
-        point->counted &= run->spread_count >= iteration;
-        point->timed &= run->seconds_count >= iteration;
+        bool counted, timed;
+        point->generated += tokens_until(&counted, arm->runs + r, iteration) / n;
+        point->seconds += seconds_until(&timed, arm->runs + r, iteration) / n;
+        point->counted &= counted;
+        point->timed &= timed;
     }
 }
 
@@ -133,7 +140,7 @@ static int read_name(char **copy, const json_t *object, const char *key, const c
 }
 
 // What `raft compare` left of a seed: a run directory, or answers alone. An arm's name is a file's name.
-static int read_seed(Arm *arm, const char *folder, uint64_t seed, Err *err)
+static int read_seed(Arm *arm, const char *folder, size_t seed_index, uint64_t seed, Err *err)
 {
     Text path = {0};
     int status = text_printf(&path, err, "%s/arms/%s-s%" PRIu64, folder, arm->name, seed);
@@ -141,8 +148,8 @@ static int read_seed(Arm *arm, const char *folder, uint64_t seed, Err *err)
         char *metrics = os_join(err, path.data, "metrics.jsonl");
         if (!metrics) status = -1;
         else if (os_is_file(metrics)) status = run_files_read(arm->runs + arm->run_count, path.data, err);
-        else if (!arm->answers.count) status = report_read_samples(&arm->answers, path.data, "samples_after.jsonl", err);
-        if (!status && metrics && os_is_file(metrics)) arm->run_count++;
+        else if (!seed_index) status = report_read_samples(&arm->answers, path.data, "samples_after.jsonl", err);
+        if (!status && metrics && os_is_file(metrics)) arm->first_is_there |= !seed_index, arm->run_count++;
         mem_free(metrics);
     }
     text_free(&path);
@@ -193,7 +200,7 @@ static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char
     for (size_t s = 0; s < arm->seeds; s++) {
         size_t seed = 0;
         if (json_get_size(json_array_get(seeds, s), "seed", &seed, where, err)) return -1;
-        if (read_seed(arm, folder, seed, err) || read_seconds(arm, folder, seed, err)) return -1;
+        if (read_seed(arm, folder, s, seed, err) || read_seconds(arm, folder, seed, err)) return -1;
     }
     return finish_arm(arm, err);
 }
@@ -246,12 +253,14 @@ static int read_run(Arm *arm, const char *folder, Err *err)
     if (!(arm->name = last_part(folder, err)) || !(arm->runs = mem_new(err, 1, sizeof *arm->runs))) return -1;
     if (run_files_read(arm->runs, folder, err)) return -1;
     arm->run_count = arm->seeds = 1;
+    arm->first_is_there = true;
     const RunFiles *run = arm->runs;
     bool ppo = report_is_ppo(run);
     if (!run->row_count) return err_input(err, "%s: this run measured no iterations, so it cannot be set beside others", folder);
     if (!(arm->kind = mem_copy_text(err, ppo ? "ppo" : "raft"))) return -1;
     arm->end = run->rows[run->row_count - 1];
-    arm->generated = tokens_until(run, arm->end.iteration);
+    bool known;
+    arm->generated = tokens_until(&known, run, arm->end.iteration);
     for (size_t i = 0; i < run->time_count; i++) arm->seconds += run->times[i].seconds;
     return finish_arm(arm, err);
 }
@@ -306,7 +315,7 @@ void arms_free(Arms *arms)
 
 // ---- questions ------------------------------------------------------------------------------------------------------------
 
-const SampleList *arm_answers(const Arm *arm) { return arm->run_count ? &arm->runs->after : &arm->answers; }
+const SampleList *arm_answers(const Arm *arm) { return arm->first_is_there ? &arm->runs->after : &arm->answers; }
 
 const RunFiles *arms_example(const Arms *arms)
 {

@@ -193,12 +193,13 @@ static void compare_kl(Html *out, const RunFiles *files, size_t K)
     html_number(out, kl, 2);
     html_puts(out, " nats an answer.");
     if (row && row->measures[MEASURE_KL].n) {
-        html_printf(out, " A model that learned exactly the choice of one iteration would be there; measured after %s%zu: ",
-            row->iteration == 1 ? "iteration " : "iterations 1 to ", row->iteration);
+        bool first = row->iteration == 1;
+        if (first) html_puts(out, " A model that learned exactly the choice of one iteration would be there; measured after iteration 1: ");
+        else html_printf(out, " Measured after %zu iterations, each of which chooses anew: ", row->iteration);
         html_number(out, row->measures[MEASURE_KL].mean, 2);
         html_puts(out, " nats ");
         report_interval(out, &row->measures[MEASURE_KL], 2);
-        html_puts(out, ". What lies beyond is the fine-tuning’s own doing.");
+        html_puts(out, first ? ". What lies beyond is the fine-tuning’s own doing." : ".");
     }
     html_puts(out, "</p>\n");
 }

@@ -60,7 +60,8 @@ static void arm_figure(Html *out, const Arms *arms, const Arm *arm)
     if (m->n) html_number(out, m->mean, 2), html_puts(out, "</span>"), report_interval(out, m, 2);
     else html_puts(out, "–</span>");
     figure_line(out, arm, MEASURE_PERPLEXITY, "perplexity");
-    figure_line(out, arm, MEASURE_KL, "KL");
+    if (strcmp(arm->kind, "best-of")) figure_line(out, arm, MEASURE_KL, "KL");
+    else if (arm->K) html_puts(out, "<br>KL "), html_number(out, arms_best_of_kl(arm->K), 2), html_printf(out, " for K = %zu", arm->K);
     html_puts(out, "</dd></div>\n");
 }
 
@@ -102,14 +103,13 @@ static void figures(Html *out, const Arms *arms)
         "and what it cost, with 95&#8239;% intervals:</p>\n" : gold ?
         "<p class=\"over\">How each arm ended: mean gold reward, and what it cost, with 95&#8239;% intervals:</p>\n" :
         "<p class=\"over\">How each arm ended: mean reward, and what it cost, with 95&#8239;% intervals:</p>\n");
-    html_puts(out, "<dl class=\"figures\">\n");
+    html_puts(out, "<dl class=\"figures many\">\n");
     for (size_t a = 0; a < arms->count; a++) arm_figure(out, arms, arms->arms + a);
     html_puts(out, "</dl>\n");
     html_puts(out, "<p class=\"verdict\">Of the arms that learn,");
     say_leader(out, arms, arms_gold(arms), 1, gold ? "reaches the highest gold reward" : "reaches the highest reward");
     say_leader(out, arms, MEASURE_PERPLEXITY, -1, "keeps the lowest perplexity of human text");
-    say_leader(out, arms, MEASURE_KL, -1, "stays closest to the start");
-    html_puts(out, " What such an end hides, the curves below show.</p>\n");
+    html_puts(out, " How they compare at the <a href=\"#frontier\">same cost</a> is another question.</p>\n");
 }
 
 // ---- tables ------------------------------------------------------------------------------------------------------------------

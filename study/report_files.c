@@ -70,7 +70,10 @@ static int read_iteration(RunFiles *files, const json_t *line, const char *where
     if (!row || json_get_size(line, "iteration", &row->iteration, where, err)) return -1;
     if (files->row_count > 1 && row->iteration <= row[-1].iteration)
         return err_input(err, "%s: iteration %zu follows iteration %zu", where, row->iteration, row[-1].iteration);
-    if (report_read_measures(row, line, where, err)) return -1;
+    size_t generated = 0;
+    if (report_read_measures(row, line, where, err) || json_get_size_or(line, "generated", 0, &generated, where, err)) return -1;
+    row->counted = json_object_get(line, "generated");
+    row->generated = (double)generated;
     return read_stage(row, line, where, err);
 }
 
@@ -115,6 +118,18 @@ static int add_iteration_time(RunFiles *files, const char *stage, double seconds
     return added ? 0 : -1;
 }
 
+// How long the work took until a measurement, where the line says it.
+static int read_elapsed(RunFiles *files, const json_t *line, const char *where, Err *err)
+{
+    size_t iteration;
+    double elapsed;
+    if (!json_object_get(line, "elapsed")) return 0;
+    if (json_get_size(line, "iteration", &iteration, where, err) || json_get_number(line, "elapsed", &elapsed, where, err)) return -1;
+    for (size_t i = 0; i < files->row_count; i++)
+        if (files->rows[i].iteration == iteration) files->rows[i].timed = true, files->rows[i].seconds = elapsed;
+    return 0;
+}
+
 static int read_time(RunFiles *files, const json_t *line, const char *where, Err *err)
 {
     const char *stage = "";
@@ -133,7 +148,7 @@ static int read_time(RunFiles *files, const json_t *line, const char *where, Err
     files->times[at].seconds += seconds;
     files->times[at].tokens += tokens;
     files->times[at].times++;
-    return add_iteration_time(files, stage, seconds, err);
+    return add_iteration_time(files, stage, seconds, err) || read_elapsed(files, line, where, err) ? -1 : 0;
 }
 
 // ---- files of the run -----------------------------------------------------------------------------------------------------
@@ -193,6 +208,21 @@ static int read_document(json_t **document, const char *folder, const char *name
     return status;
 }
 
+// Bins of a reliability diagram: how many texts, the mean of what was predicted, the share that was so; null in an empty one.
+static int check_calibration(const json_t *quality, const char *name, Err *err)
+{
+    size_t i, n;
+    json_t *bin;
+    json_array_foreach(json_object_get(quality, "calibration"), i, bin) {
+        double predicted, observed;
+        if (json_get_size(bin, "n", &n, name, err)) return -1;
+        if (n && (json_get_number(bin, "predicted", &predicted, name, err) || json_get_number(bin, "observed", &observed, name, err))) return -1;
+        if (n && !(predicted >= 0 && predicted <= 1 && observed >= 0 && observed <= 1))
+            return err_input(err, "%s: key \"calibration\": bin %zu holds no shares from 0 to 1", name, i);
+    }
+    return 0;
+}
+
 static int check_heads(const RunFiles *files, const char *folder, Err *err)
 {
     const char *const keys[] = {"accuracy", "lo", "hi", "accuracy_30_tokens"};
@@ -204,7 +234,8 @@ static int check_heads(const RunFiles *files, const char *folder, Err *err)
         if (!json_is_object(head)) return err_input(err, "%s/heads.json: key \"%s\": expected an object", folder, name);
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
             if (json_get_number(head, keys[i], &number, name, err)) return err_prefix(err, "%s/heads.json", folder);
-        if (json_get_size(head, "n", &n, name, err)) return err_prefix(err, "%s/heads.json", folder);
+        if (json_get_size(head, "n", &n, name, err) || check_calibration(json_object_get(head, "whole"), name, err) ||
+            check_calibration(json_object_get(head, "30_tokens"), name, err)) return err_prefix(err, "%s/heads.json", folder);
     }
     return 0;
 }

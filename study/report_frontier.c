@@ -18,22 +18,22 @@ typedef struct {
 
 // ---- where a point lies ----------------------------------------------------------------------------------------------------
 
-static bool x_of_point(double *x, const View *view, const ArmPoint *p)
+static bool x_of_point(double *x, XKind kind, const ArmPoint *p)
 {
-    const Measure *m = &p->mean.measures[view->x == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
-    *x = view->x == X_GENERATED ? p->generated : view->x == X_SECONDS ? p->seconds : m->mean;
-    return view->x == X_GENERATED ? p->counted : view->x == X_SECONDS ? p->timed : m->n > 0;
+    const Measure *m = &p->mean.measures[kind == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
+    *x = kind == X_GENERATED ? p->generated : kind == X_SECONDS ? p->seconds : m->mean;
+    return kind == X_GENERATED ? p->counted : kind == X_SECONDS ? p->timed : m->n > 0;
 }
 
 /* The best of K answers of a model has another distribution than the model's, and its distance is known: log K - (K-1)/K when no
  * two answers tie. The measured KL, of the model that gave the answers, is 0. */
-static double best_of_kl(size_t K) { return host_log((double)K) - (double)(K - 1) / (double)K; }
+double arms_best_of_kl(size_t K) { return host_log((double)K) - (double)(K - 1) / (double)K; }
 
 static bool x_of_end(double *x, const View *view, const Arm *arm)
 {
     const Measure *m = &arm->end.measures[view->x == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
     bool best_of = !strcmp(arm->kind, "best-of");
-    *x = best_of && view->x == X_KL && arm->K ? best_of_kl(arm->K) : m->mean;
+    *x = best_of && view->x == X_KL && arm->K ? arms_best_of_kl(arm->K) : m->mean;
     return m->n && !(best_of && view->x == X_KL && !arm->K);
 }
 
@@ -48,7 +48,7 @@ static size_t fill_points(ChartPoint *points, const View *view, const Arm *arm)
     size_t n = 0;
     double x;
     for (size_t i = 0; i < arm->point_count; i++)
-        if (x_of_point(&x, view, arm->points + i)) add_point(points, &n, x, &arm->points[i].mean.measures[view->y]);
+        if (x_of_point(&x, view->x, arm->points + i)) add_point(points, &n, x, &arm->points[i].mean.measures[view->y]);
     if (!arm->point_count && view->frontier && x_of_end(&x, view, arm)) add_point(points, &n, x, &arm->end.measures[view->y]);
     return n;
 }
@@ -65,7 +65,7 @@ static bool arms_chart(Html *out, const Arms *arms, const View *view)
     ChartPoint *points = mem_new(out->err, room, sizeof *points);
     if (!points) return out->text.failed = true, false;
     Chart chart = {.id = view->id, .title = view->title, .x_label = view->x_label, .y_label = spec->heading, .decimals = spec->decimals,
-        .path = view->frontier, .whole_x = !view->frontier, .from_x_zero = view->x != X_PERPLEXITY, .unit = spec->unit_range, .no_legend = true, .series_count = n};
+        .path = view->frontier, .whole_x = !view->frontier, .from_x_zero = view->x != X_PERPLEXITY, .unit = spec->unit_range, .no_legend = true, .cut = true, .series_count = n};
     for (size_t a = 0; a < n; a++) {
         size_t count = fill_points(points + used, view, arms->arms + a);
         chart.series[a] = (ChartSeries){.name = arms->arms[a].name, .points = points + used, .count = count, .look = a};
@@ -76,11 +76,12 @@ static bool arms_chart(Html *out, const Arms *arms, const View *view)
     return used > 1;
 }
 
-void arms_legend(Html *out, const Arms *arms)
+// curves: of the arms that have one
+static void legend(Html *out, const Arms *arms, bool curves)
 {
     ChartSeries series[CHART_SERIES];
     size_t n = shown_arms(arms);
-    for (size_t a = 0; a < n; a++) series[a] = (ChartSeries){.name = arms->arms[a].name, .count = 1, .look = a};
+    for (size_t a = 0; a < n; a++) series[a] = (ChartSeries){.name = arms->arms[a].name, .count = !curves || arms->arms[a].point_count, .look = a};
     chart_legend(out, series, n);
     if (n < arms->count) html_printf(out, "<p class=\"note\">The charts show the first %zu of %zu arms.</p>\n", n, arms->count);
 }
@@ -93,6 +94,88 @@ static void draw_views(Html *out, const Arms *arms, const View *views, size_t co
         if (arms_measured(arms, views[i].y)) drawn += arms_chart(out, arms, views + i);
     html_puts(out, "</div>\n");
     if (!drawn) html_puts(out, missing);
+}
+
+// ---- at the same cost -------------------------------------------------------------------------------------------------------
+
+typedef struct { const char *place, *unit; XKind x; size_t y; int decimals; } EqualCost;
+
+// How far an arm's curve goes; false without one.
+static bool reach(double *most, const Arm *arm, XKind kind)
+{
+    double x;
+    bool any = false;
+    for (size_t i = 0; i < arm->point_count; i++)
+        if (x_of_point(&x, kind, arm->points + i) && (!any || x > *most)) *most = x, any = true;
+    return any && arm->point_count > 1;
+}
+
+// As far as all arms with a curve went; false when fewer than two have one.
+static bool common_reach(double *x, const Arms *arms, XKind kind)
+{
+    size_t n = 0;
+    for (size_t a = 0; a < arms->count; a++) {
+        double most = 0;
+        if (!reach(&most, arms->arms + a, kind)) continue;
+        if (!n++ || most < *x) *x = most;
+    }
+    return n > 1 && *x > 0;
+}
+
+static double between(double from, double to, double share) { return from + (to - from) * share; }
+
+// The measure where the curve first passes x, in proportion between two points; n == 0: it does not.
+static Measure read_off(const Arm *arm, XKind kind, size_t measure, double x)
+{
+    for (size_t i = 1; i < arm->point_count; i++) {
+        const Measure *a = &arm->points[i - 1].mean.measures[measure], *b = &arm->points[i].mean.measures[measure];
+        double from, to;
+        if (!x_of_point(&from, kind, arm->points + i - 1) || !x_of_point(&to, kind, arm->points + i) || !a->n || !b->n) continue;
+        if ((from > x && to > x) || (from < x && to < x)) continue;
+        double share = to != from ? (x - from) / (to - from) : 1;
+        return (Measure){between(a->mean, b->mean, share), between(a->lo, b->lo, share), between(a->hi, b->hi, share), 1};
+    }
+    return (Measure){0};
+}
+
+static void equal_heading(Html *out, const EqualCost *cost, double x)
+{
+    html_printf(out, "<th scope=\"col\" class=\"n\">%s %s ", measure_specs[cost->y].heading, cost->place);
+    html_number(out, x, cost->decimals);
+    html_printf(out, "%s</th>", cost->unit);
+}
+
+static void equal_row(Html *out, const Arm *arm, const EqualCost *costs, const double *x, const bool *known, size_t count)
+{
+    double ignored;
+    if (!reach(&ignored, arm, X_KL) && !reach(&ignored, arm, X_GENERATED)) return;
+    html_row_name(out, arm->name);
+    for (size_t c = 0; c < count; c++) {
+        Measure m = read_off(arm, costs[c].x, costs[c].y, x[c]);
+        if (known[c]) report_measure_cell(out, &m, measure_specs[costs[c].y].decimals);
+    }
+    html_puts(out, "</tr>\n");
+}
+
+static void equal_costs(Html *out, const Arms *arms)
+{
+    size_t judge = arms_gold(arms), any = 0;
+    const EqualCost costs[] = {{"at a KL of", " nats", X_KL, judge, 2}, {"at a perplexity of", "", X_PERPLEXITY, judge, 2},
+        {"after", " tokens", X_GENERATED, judge, 0}, {"after", " tokens", X_GENERATED, MEASURE_PERPLEXITY, 0}, {"after", "&#8239;s", X_SECONDS, judge, 0}};
+    enum { COSTS = sizeof costs / sizeof *costs };
+    double x[COSTS] = {0};
+    bool known[COSTS];
+    for (size_t c = 0; c < COSTS; c++) any += known[c] = common_reach(&x[c], arms, costs[c].x) && arms_measured(arms, costs[c].y);
+    if (!any) return;
+    html_puts(out, "<h3>At the same cost</h3>\n<p>An arm that went on for longer, or went further, is not the better one for it. Here each is read off its curve at\n"
+        "the largest KL, perplexity, number of tokens and of seconds that all of them reached; between two measured iterations in proportion.</p>\n");
+    html_table(out, "equal", "measures arms", "What each arm had come to when it had cost the same");
+    html_puts(out, "<thead><tr><th scope=\"col\">arm</th>");
+    for (size_t c = 0; c < COSTS; c++)
+        if (known[c]) equal_heading(out, costs + c, x[c]);
+    html_puts(out, "</tr></thead>\n<tbody>\n");
+    for (size_t a = 0; a < arms->count; a++) equal_row(out, arms->arms + a, costs, x, known, COSTS);
+    html_table_end(out);
 }
 
 // ---- sections --------------------------------------------------------------------------------------------------------------
@@ -112,9 +195,10 @@ void arms_frontiers(Html *out, const Arms *arms)
     };
     html_section(out, "frontier", "What a better reward costs");
     html_puts(out, "<p>Each arm is a curve: the model after each measured iteration, from the start outwards. An arm that is better lies\n"
-        "higher at the same place on the horizontal axis. Upright bars are 95&#8239;% intervals.</p>\n");
-    arms_legend(out, arms);
+        "higher at the same place on the horizontal axis. Upright bars are 95&#8239;% intervals, cut at the frame where they would dwarf the curves.</p>\n");
+    legend(out, arms, false);
     draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">The arms measured no KL and no perplexity.</p>\n");
+    equal_costs(out, arms);
     html_puts(out, "</section>\n");
 }
 
@@ -134,9 +218,10 @@ void arms_curves(Html *out, const Arms *arms)
         {"time-perplexity", "Held-out perplexity by the clock", "seconds", "the same seconds", X_SECONDS, MEASURE_PERPLEXITY, false},
     };
     html_section(out, "curves", "What was reached by when");
-    html_puts(out, "<p>Over the tokens that an arm drew from its model to learn from, and over seconds. Shaded: 95&#8239;% intervals. Arms that\n"
+    html_puts(out, "<p>Over the tokens that an arm drew from its model to learn from, and over seconds. Shaded: 95&#8239;% intervals, cut at the\n"
+        "frame where they would dwarf the curves. Arms that\n"
         "generate nothing while they are made are not here.</p>\n");
-    arms_legend(out, arms);
+    legend(out, arms, true);
     draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">No arm kept its iterations (iter_*/candidates.jsonl, timing.jsonl).</p>\n");
     html_puts(out, "</section>\n");
 }

@@ -294,35 +294,7 @@ void report_table(Html *out, const RunFiles *files)
     html_puts(out, "</section>\n");
 }
 
-// ---- heads, training ------------------------------------------------------------------------------------------------------
-
-static double percent(const json_t *head, const char *key) { return 100 * json_number_value(json_object_get(head, key)); }
-
-void report_heads(Html *out, const RunFiles *files)
-{
-    const char *const columns[] = {"head", ">whole texts, %", ">first 30 tokens, %", ">texts"};
-    const char *name;
-    json_t *head;
-    html_section(out, "heads", "Can the rewards be trusted?");
-    if (!files->heads) {
-        html_missing(out, "This run trained no reward heads (heads.json).");
-        return;
-    }
-    html_puts(out, "<p>Both heads are networks that learned from labelled texts, gold from other texts than the proxy. On held-out\n"
-        "texts, which neither has seen, they are right this often:</p>\n");
-    html_table(out, "head-table", "narrow", "Accuracy of the reward heads, with 95 % intervals");
-    html_columns(out, columns, sizeof columns / sizeof *columns);
-    json_object_foreach(files->heads, name, head) {
-        Measure accuracy = {percent(head, "accuracy"), percent(head, "lo"), percent(head, "hi"), 1};
-        html_row_name(out, name);
-        report_measure_cell(out, &accuracy, 1);
-        html_cell(out, percent(head, "accuracy_30_tokens"), 1);
-        html_cell(out, json_number_value(json_object_get(head, "n")), 0);
-        html_puts(out, "</tr>\n");
-    }
-    html_table_end(out);
-    html_puts(out, "</section>\n");
-}
+// ---- training ------------------------------------------------------------------------------------------------------
 
 void report_training(Html *out, const RunFiles *files)
 {

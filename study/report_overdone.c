@@ -72,7 +72,7 @@ static void overdone_chart(Html *out, const char *id, const char *title, const I
     }
     for (size_t i = 0; i < n; i++) points[i] = change(rows[i], rows[0], MEASURE_REWARD), points[n + i] = change(rows[i], rows[0], MEASURE_GOLD);
     Chart chart = {.id = id, .title = title, .x_label = "KL to the start, nats per answer", .y_label = "change since the start", .decimals = 3,
-        .path = true, .from_x_zero = true, .marks = marks, .mark_count = make_marks(marks, names, j, rows),
+        .path = true, .cut = true, .from_x_zero = true, .marks = marks, .mark_count = make_marks(marks, names, j, rows),
         .series = {{.name = "proxy", .points = points, .count = n}, {.name = "gold", .points = points + n, .count = n, .look = 1}}, .series_count = 2};
     report_draw(out, &chart, NULL);
     mem_free(points);

@@ -154,6 +154,24 @@ static void shades_tokens_by_how_much_likelier_they_became(void **state)
     free(page);
 }
 
+static void draws_whether_a_heads_probabilities_mean_what_they_say(void **state)
+{
+    RunFixture *f = *state;
+    char *page = report_page(f);
+    assert_lacks(page, "reliability-0"); // no bins
+    free(page);
+    put(f, "heads.json", "{\"gold\":{\"accuracy\":0.9375,\"lo\":0.92,\"hi\":0.95,\"accuracy_30_tokens\":0.8125,\"n\":600,"
+        "\"whole\":{\"calibration\":[{\"n\":100,\"predicted\":0.05,\"observed\":0.1},{\"n\":0,\"predicted\":null,\"observed\":null},"
+        "{\"n\":50,\"predicted\":0.95,\"observed\":0.9}]},\"30_tokens\":{\"calibration\":[{\"n\":4,\"predicted\":0.5,\"observed\":0.25}]}}}");
+    page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "whole texts: 0.10 [0.06, 0.17] at probability that the head gives to “positive” 0.05, 0.90 [0.79, 0.96] at "); // Wilson's
+    assert_holds(page, "first 30 tokens: 0.25 [0.05, 0.70] at ");
+    free(page);
+    put(f, "heads.json", "{\"gold\":{\"accuracy\":1,\"lo\":1,\"hi\":1,\"accuracy_30_tokens\":1,\"n\":6,\"whole\":{\"calibration\":[{\"n\":1,\"predicted\":2,\"observed\":0}]}}}");
+    assert_input_error(report_write_here(f->folder, &f->err), &f->err, "heads.json: gold: key \"calibration\": bin 0 holds no shares");
+}
+
 static void a_run_of_ppo_is_told_as_one(void **state)
 {
     RunFixture *f = *state;
@@ -297,6 +315,7 @@ int main(void)
         RUN_TEST(measures_the_best_of_k_and_bounds_it),
         RUN_TEST(answers_of_an_expert_do_not_count_as_the_models_best),
         RUN_TEST(shades_tokens_by_how_much_likelier_they_became),
+        RUN_TEST(draws_whether_a_heads_probabilities_mean_what_they_say),
         RUN_TEST(a_run_of_ppo_is_told_as_one),
         RUN_TEST(pairs_answers_of_the_same_slot),
         RUN_TEST(iterations_come_in_the_order_of_their_numbers),

@@ -108,6 +108,48 @@ static void curves_are_means_over_seeds_against_what_they_cost(void **state)
     free(page);
 }
 
+// The short run's last measurement is after one iteration.
+static void arms_are_read_off_at_the_same_cost(void **state)
+{
+    RunFixture *f = *state, a = make_arm(f, "long", 0, 3), b = make_arm(f, "short", 0.5, 2);
+    const char *folders[] = {a.folder, b.folder};
+    char *path = path_in(f->folder, "both.html");
+    assert_ok(report_write_runs(path, folders, 2, &f->err), &f->err);
+    char *page = read_file(path, NULL);
+    assert_holds(page, ">gold at a KL of 2.50 nats</th>"); // where the short one ended: the long one is at 2 and then 4, gold 1 and then -1
+    assert_holds(page, ">gold after 12 tokens</th>");
+    assert_holds(page, ">gold after 4&#8239;s</th>");
+    assert_holds(page, "<th scope=\"row\">long</th><td class=\"n\">0.500 <span class=\"interval\">[0.375, 0.625]</span></td>");
+    assert_holds(page, "<th scope=\"row\">short</th><td class=\"n\">1.500 <span class=\"interval\">[1.375, 1.625]</span></td>");
+    free(page);
+    free(path);
+    free_arm(&a);
+    free_arm(&b);
+}
+
+// What a line of metrics or of times tells itself is taken before what the candidates add up to.
+static void costs_are_taken_from_the_lines_that_tell_them(void **state)
+{
+    RunFixture *f = *state, a = make_arm(f, "a", 0, 3), b = make_arm(f, "b", 0, 3);
+    const char *folders[] = {a.folder, b.folder};
+    char *path = path_in(f->folder, "both.html");
+    for (size_t i = 0; i < 2; i++) {
+        RunFixture *arm = i ? &b : &a;
+        put(arm, "metrics.jsonl", "{\"iteration\":0,\"generated\":0,\"gold\":{\"mean\":1,\"lo\":1,\"hi\":1}}\n"
+            "{\"iteration\":2,\"generated\":5000,\"gold\":{\"mean\":2,\"lo\":2,\"hi\":2}}\n");
+        put(arm, "timing.jsonl", "{\"stage\":\"evaluate\",\"seconds\":1,\"iteration\":0,\"elapsed\":0}\n"
+            "{\"stage\":\"evaluate\",\"seconds\":1,\"iteration\":2,\"elapsed\":77}\n");
+    }
+    assert_ok(report_write_runs(path, folders, 2, &f->err), &f->err);
+    char *page = read_file(path, NULL);
+    assert_holds(page, "2.000 at tokens generated 5,000.");
+    assert_holds(page, "2.000 at seconds 77.");
+    free(page);
+    free(path);
+    free_arm(&a);
+    free_arm(&b);
+}
+
 static void a_curve_ends_where_the_first_seed_stopped(void **state)
 {
     write_comparison(*state, 2);
@@ -122,7 +164,7 @@ static void says_which_checkpoint_was_best_and_when_a_monitor_fires(void **state
 {
     write_comparison(*state, 3);
     char *page = report_page(*state);
-    // means over seeds: gold 0.5, 1.5, -0.5; the last is below what the second's interval holds... if that interval is narrow enough
+    // gold, as the mean over seeds: 0.5, 1.5, -0.5
     assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">1</td><td class=\"n\">2.50</td><td class=\"n\">1.500 <span");
     free(page);
     RunFixture arm = {.folder = path_in(((RunFixture *)*state)->folder, "arms/raft-s1")};
@@ -230,6 +272,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RUN_TEST(shows_every_arm_with_intervals_over_seeds),
         RUN_TEST(curves_are_means_over_seeds_against_what_they_cost),
+        RUN_TEST(arms_are_read_off_at_the_same_cost),
+        RUN_TEST(costs_are_taken_from_the_lines_that_tell_them),
         RUN_TEST(a_curve_ends_where_the_first_seed_stopped),
         RUN_TEST(says_which_checkpoint_was_best_and_when_a_monitor_fires),
         RUN_TEST(same_files_give_the_same_bytes),
