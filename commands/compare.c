@@ -237,9 +237,11 @@ static int check_arms(const CommandContext *cx, const Plan *plan, Err *err)
     return 0;
 }
 
+// The page, then the table or the figures.
 static int print(const Plan *plan, const Options *o, Err *err)
 {
     Text table = {0};
+    if (report_write(o->output, err)) return -1;
     if (o->json) {
         json_t *object = plan_json(plan, err);
         return object ? print_json(object, err) : -1;
@@ -266,7 +268,7 @@ static int run(CommandContext *cx, Err *err)
         experiment_pretrain(&c.e, err) || experiment_train_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
     plan.key = key;
-    if (!status) status = plan_run(&plan, run_arm, &c, err) || report_write_here(o->output, err) || print(&plan, o, err);
+    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err);
     experiment_close(&c.e);
     plan_close(&plan);
     return status ? -1 : 0;

@@ -92,7 +92,7 @@ static int run(CommandContext *cx, Err *err)
     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
     else if (!status) status = experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
-        experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write_here(cx->options.output, err) ||
+        experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write(cx->options.output, err) ||
         conclude(cx, &e.run, &audience, os_now_s() - started, err) || run_finish(&e.run, err);
     experiment_close(&e);
     json_decref(audience.lines);

@@ -13,7 +13,7 @@ static int write_named(const CommandContext *cx, const char *path, Err *err)
     if (os_is_regular(path) && !cx->options.force) return err_input(err, "%s: there is a file already (--force replaces it, -o FILE names another)", path);
     if (cx->word_count > 1) return report_write_runs(path, runs, cx->word_count, err);
     char *comparison = os_join(err, runs[0], "comparison.json");
-    int status = !comparison ? -1 : os_is_file(comparison) ? report_write_comparison(path, runs[0], err) : report_write(path, runs[0], err);
+    int status = !comparison ? -1 : os_is_file(comparison) ? report_write_comparison(path, runs[0], err) : report_write_run(path, runs[0], err);
     mem_free(comparison);
     return status;
 }
@@ -22,7 +22,7 @@ static int run(CommandContext *cx, Err *err)
 {
     const char *named = cx->options.output ? cx->options.output : cx->word_count > 1 ? "report.html" : NULL;
     if (!cx->word_count) return err_input(err, "report: expected a run folder, or several");
-    if (named ? write_named(cx, named, err) : report_write_here(cx->words[0], err)) return -1;
+    if (named ? write_named(cx, named, err) : report_write(cx->words[0], err)) return -1;
     const char *folder = named ? "" : cx->words[0], *file = named ? named : "/report.html";
     if (cx->options.json) return print_json(json_pack("{s:s+}", "output", folder, file), err);
     printf("%s%s\n", folder, file);

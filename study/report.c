@@ -140,7 +140,7 @@ int report_save(Html *page, const char *path, Err *err)
     return status ? -1 : 0;
 }
 
-int report_write(const char *path, const char *run_folder, Err *err)
+int report_write_run(const char *path, const char *run_folder, Err *err)
 {
     RunFiles files;
     Html out = {.err = err};
@@ -150,11 +150,11 @@ int report_write(const char *path, const char *run_folder, Err *err)
     return report_save(&out, path, err);
 }
 
-int report_write_here(const char *folder, Err *err)
+int report_write(const char *folder, Err *err)
 {
     char *path = os_join(err, folder, "report.html"), *comparison = os_join(err, folder, "comparison.json");
     int status = path && comparison ? 0 : -1;
-    if (!status) status = os_is_file(comparison) ? report_write_comparison(path, folder, err) : report_write(path, folder, err);
+    if (!status) status = os_is_file(comparison) ? report_write_comparison(path, folder, err) : report_write_run(path, folder, err);
     mem_free(path);
     mem_free(comparison);
     return status;

@@ -106,6 +106,8 @@ static void figures(Html *out, const Arms *arms)
     html_puts(out, "<dl class=\"figures many\">\n");
     for (size_t a = 0; a < arms->count; a++) arm_figure(out, arms, arms->arms + a);
     html_puts(out, "</dl>\n");
+    const Arm *second;
+    if (!leader(&second, arms, arms_gold(arms), 1)) return;
     html_puts(out, "<p class=\"verdict\">Of the arms that learn,");
     say_leader(out, arms, arms_gold(arms), 1, gold ? "reaches the highest gold reward" : "reaches the highest reward");
     say_leader(out, arms, MEASURE_PERPLEXITY, -1, "keeps the lowest perplexity of human text");
@@ -162,8 +164,11 @@ static void arms_table(Html *out, const Arms *arms)
     html_puts(out, "<p class=\"note\">");
     if (most_seeds(arms) > 1) html_printf(out, "Means of %zu seeds; intervals over seeds and prompts. ", most_seeds(arms));
     else html_puts(out, "One seed; intervals over prompts only. ");
-    html_puts(out, "Reward is what was optimised, gold is another judge. KL in nats per answer (of best-of-K: of the model that\n"
-        "answers, so 0), lengths in tokens.</p>\n");
+    html_puts(out, "Reward is what was optimised");
+    if (arms_measured(arms, MEASURE_GOLD)) html_puts(out, ", gold is another judge");
+    html_puts(out, ". KL in nats per answer");
+    if (has_kind(arms, "best-of")) html_puts(out, " (of best-of-K: of the model that answers, so 0)");
+    html_puts(out, ", lengths in tokens.</p>\n");
     if (more) {
         html_puts(out, "<details><summary>Further measures</summary>\n");
         arm_table(out, arms, "ends-further", "Further measures, with 95&#8239;% intervals", MAIN_MEASURES, MEASURES);

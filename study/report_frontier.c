@@ -141,7 +141,8 @@ static Measure read_off(const Arm *arm, XKind kind, size_t measure, double x)
 static void equal_heading(Html *out, const EqualCost *cost, double x)
 {
     html_printf(out, "<th scope=\"col\" class=\"n\">%s %s ", measure_specs[cost->y].heading, cost->place);
-    html_number(out, x, cost->decimals);
+    if (cost->x == X_SECONDS) report_duration(out, x);
+    else html_number(out, x, cost->decimals);
     html_printf(out, "%s</th>", cost->unit);
 }
 
@@ -161,7 +162,7 @@ static void equal_costs(Html *out, const Arms *arms)
 {
     size_t judge = arms_gold(arms), any = 0;
     const EqualCost costs[] = {{"at a KL of", " nats", X_KL, judge, 2}, {"at a perplexity of", "", X_PERPLEXITY, judge, 2},
-        {"after", " tokens", X_GENERATED, judge, 0}, {"after", " tokens", X_GENERATED, MEASURE_PERPLEXITY, 0}, {"after", "&#8239;s", X_SECONDS, judge, 0}};
+        {"after", " tokens", X_GENERATED, judge, 0}, {"after", " tokens", X_GENERATED, MEASURE_PERPLEXITY, 0}, {"after", "", X_SECONDS, judge, 0}};
     enum { COSTS = sizeof costs / sizeof *costs };
     double x[COSTS] = {0};
     bool known[COSTS];

@@ -38,7 +38,7 @@ char *page_of(const RunFixture *f)
 
 char *report_page(RunFixture *f)
 {
-    assert_ok(report_write_here(f->folder, &f->err), &f->err);
+    assert_ok(report_write(f->folder, &f->err), &f->err);
     return page_of(f);
 }
 

@@ -169,7 +169,7 @@ static void draws_whether_a_heads_probabilities_mean_what_they_say(void **state)
     assert_holds(page, "first 30 tokens: 0.25 [0.05, 0.70] at ");
     free(page);
     put(f, "heads.json", "{\"gold\":{\"accuracy\":1,\"lo\":1,\"hi\":1,\"accuracy_30_tokens\":1,\"n\":6,\"whole\":{\"calibration\":[{\"n\":1,\"predicted\":2,\"observed\":0}]}}}");
-    assert_input_error(report_write_here(f->folder, &f->err), &f->err, "heads.json: gold: key \"calibration\": bin 0 holds no shares");
+    assert_input_error(report_write(f->folder, &f->err), &f->err, "heads.json: gold: key \"calibration\": bin 0 holds no shares");
 }
 
 static void a_run_of_ppo_is_told_as_one(void **state)

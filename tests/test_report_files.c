@@ -46,7 +46,7 @@ static void assert_named(RunFixture *f, const char *name, const char *bytes, con
     char *sound = read_file(path, &n);
     put(f, name, bytes);
     f->err = (Err){0};
-    assert_input_error(report_write_here(f->folder, &f->err), &f->err, fragment);
+    assert_input_error(report_write(f->folder, &f->err), &f->err, fragment);
     f->err = (Err){0};
     char *after = page_of(f);
     assert_string_equal(before, after);
@@ -84,23 +84,23 @@ static void candidates_without_a_rank_are_refused(void **state)
     SampleList list = {0};
     fill_sample(samples_add(&list, &f->err), 3, 1, "p", "t", 1, &f->err);
     write_samples(f, "iter_001/candidates.jsonl", &list);
-    assert_input_error(report_write_here(f->folder, &f->err), &f->err, "iter_001/candidates.jsonl: slot 3, k 1 has no \"rank\"");
+    assert_input_error(report_write(f->folder, &f->err), &f->err, "iter_001/candidates.jsonl: slot 3, k 1 has no \"rank\"");
 }
 
 static void answers_to_other_prompts_are_not_compared(void **state)
 {
     RunFixture *f = *state;
     write_answers(f, "samples_after.jsonl", "Another film", "was fine", 1);
-    assert_input_error(report_write_here(f->folder, &f->err), &f->err, "samples_after.jsonl: slot 0 has another prompt");
+    assert_input_error(report_write(f->folder, &f->err), &f->err, "samples_after.jsonl: slot 0 has another prompt");
 }
 
 static void a_folder_that_is_no_run_is_refused(void **state)
 {
     RunFixture *f = *state;
     drop(f, "metrics.jsonl");
-    assert_input_error(report_write_here(f->folder, &f->err), &f->err, "not a run: it holds no metrics.jsonl");
+    assert_input_error(report_write(f->folder, &f->err), &f->err, "not a run: it holds no metrics.jsonl");
     f->err = (Err){0};
-    assert_input_error(report_write_here("no/such/folder", &f->err), &f->err, "no/such/folder");
+    assert_input_error(report_write("no/such/folder", &f->err), &f->err, "no/such/folder");
 }
 
 int main(void)
