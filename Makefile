@@ -49,14 +49,18 @@ APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
+IMDB_PLANS := imdb imdb-quick
 SECONDS ?= 60#   of `make fuzz`, for each reader
-.PHONY: all help demo test fuzz interop imdb lib install clean sanitize valgrind deps exhaustive vectors contract print-program
+.PHONY: all help demo test fuzz interop $(IMDB_PLANS) imdb-scratch lib install clean sanitize valgrind deps exhaustive vectors contract print-program
 .DEFAULT_GOAL := all
 all: raft
 
 help:
 	@echo 'make            ./raft            make demo      the whole loop on a built-in corpus, about a minute'
-	@echo 'make test       all tests         make imdb      the same on the IMDB reviews (IMDB=folder or archive)'
+	@echo 'make test       all tests'
+	@echo 'make imdb       RAFT beside PPO, best-of-K and SFT on SmolLM2 and the IMDB reviews, an hour   (IMDB=folder or archive,'
+	@echo 'make imdb-quick the same in small, ten minutes            SMOLLM2=file or folder, SEEDS=1)'
+	@echo 'make imdb-scratch   the pipeline of make demo on the reviews, from random weights'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'
 	@echo 'make verify     checks vectors and traces with a second implementation, in Python (PYTHON=python3, with numpy)'
@@ -67,7 +71,7 @@ help:
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
 
 # The probes' results; made again when the Makefile or the script changes, or after packages were installed.
-ifeq (,$(filter help clean deps demo test sanitize valgrind imdb contract print-program,$(or $(MAKECMDGOALS),all)))
+ifeq (,$(filter help clean deps demo test sanitize valgrind $(IMDB_PLANS) imdb-scratch contract print-program,$(or $(MAKECMDGOALS),all)))
 -include $(BUILD)/config.mk
 endif
 $(BUILD)/config.mk: tools/configure.sh Makefile
@@ -80,7 +84,11 @@ deps:
 demo: deps
 	@$(MAKE) --no-print-directory raft
 	./raft demo --force
-imdb: deps
+# The plan of profiles/NAME.conf on SmolLM2, and the pipeline from random weights.
+$(IMDB_PLANS): deps
+	@$(MAKE) --no-print-directory raft
+	IMDB='$(IMDB)' SMOLLM2='$(SMOLLM2)' sh tools/imdb.sh $@ $(if $(SEEDS),--seeds $(SEEDS))
+imdb-scratch: deps
 	@$(MAKE) --no-print-directory raft
 	corpus=$$(sh data/get_imdb.sh $(if $(IMDB),'$(IMDB)')) && ./raft demo --profile imdb-scratch --corpus "$$corpus" --resume
 test: deps

@@ -9,7 +9,7 @@
 #include <string.h>
 
 const Command *const command_table[] = {
-    &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_align, &command_compare,
+    &command_demo, &command_tokenizer, &command_pretrain, &command_sft, &command_reward, &command_heads, &command_align, &command_compare,
     &command_collect, &command_rank, &command_finetune, &command_eval, &command_generate, &command_chat, &command_import, &command_export,
     &command_report, &command_rerun, &command_trace, &command_trace_iteration, &command_diff, &command_bench, &command_info, NULL,
 };

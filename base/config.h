@@ -71,6 +71,10 @@ typedef struct {
     const char *pooling, *pairs;
     size_t head_tokens, prefix_least;
     double prefix_share;
+    // the experiment
+    bool adapt;
+    const char *heads_from;
+    size_t held_out_tokens;
     // export
     const char *format, *dtype;
     // traces
@@ -89,7 +93,7 @@ enum {
     OPT_ALIGN = 1 << 7, OPT_HEAD = 1 << 8, OPT_TRACE = 1 << 9, OPT_PROMPT = 1 << 10,
     OPT_CORPUS = 1 << 11, OPT_PROMPTS = 1 << 12, OPT_DATA = 1 << 13, OPT_JSONL = 1 << 14, OPT_TOKENIZER_FILE = 1 << 15,
     OPT_TEXT = OPT_CORPUS | OPT_PROMPTS | OPT_DATA | OPT_JSONL | OPT_TOKENIZER_FILE, OPT_PPO = 1 << 16, OPT_EVAL = 1 << 17, OPT_PLAN = 1 << 18, OPT_EXPORT = 1 << 19,
-    OPT_CHAT = 1 << 20, OPT_DIFF = 1 << 24, OPT_RECORD = 1 << 25, OPT_BENCH = 1 << 26, OPT_ALL = (1 << 27) - 1,
+    OPT_CHAT = 1 << 20, OPT_EXPERIMENT = 1 << 21, OPT_DIFF = 1 << 24, OPT_RECORD = 1 << 25, OPT_BENCH = 1 << 26, OPT_ALL = (1 << 27) - 1,
     // What an option is to a run's record; beside the groups in the table.
     OPT_ONCE = 1 << 29,   // concerns one invocation or machine: not recorded
     OPT_NEUTRAL = 1 << 30 // never changes a result (inputs are recorded by hash, wherever they lie)

@@ -128,6 +128,10 @@ const OptionSpec option_table[] = {
     NUMBER("prefix-share", prefix_share, OPT_HEAD, "0.5", 0, 1, "of texts", "read as a prefix of random length"),
     SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
     SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
+    // the experiment of demo and compare
+    FLAG("adapt", adapt, OPT_EXPERIMENT, "train the model of --init on the training texts first, in pieces of --context tokens (stage pretrain)"),
+    TEXT("heads-from", heads_from, OPT_EXPERIMENT | OPT_NEUTRAL, NULL, "RUN", "take the reward heads that an earlier run made of the same texts"),
+    SIZE("held-out-tokens", held_out_tokens, OPT_EXPERIMENT, "0", 0, ANY, "tokens", "of each held-out text that perplexity is measured on; 0: all"),
     // export
     CHOICE("format", format, OPT_EXPORT, "hf", "hf|gguf", "a Hugging Face directory, or a GGUF file"),
     CHOICE("dtype", dtype, OPT_EXPORT, "f32", "f32|bf16|f16|q8_0", "how weights are stored: hf f32 or bf16, gguf f32, f16 or q8_0"),

@@ -29,7 +29,7 @@ typedef struct {
 } Command;
 
 extern const Command command_align, command_bench, command_chat, command_collect, command_compare, command_demo, command_diff, command_eval, command_export,
-    command_finetune, command_generate, command_import, command_info, command_pretrain, command_rank, command_report, command_rerun,
+    command_finetune, command_generate, command_heads, command_import, command_info, command_pretrain, command_rank, command_report, command_rerun,
     command_reward, command_sft, command_tokenizer, command_trace, command_trace_iteration;
 extern const Command *const command_table[]; // NULL-terminated, in the order of `raft help`
 // main's way to run a command: options read, kernels chosen. argv without the program and command names.

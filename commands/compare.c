@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COMPARE_GROUPS (OPT_ALL & ~(OPT_TRACE | OPT_PROMPT | OPT_EVAL))
+#define COMPARE_GROUPS (EXPERIMENT_GROUPS | ALIGNMENT_GROUPS | OPT_PLAN)
 #define COMPARE_DEFAULTS "profile=compare output=runs/compare"
 
 typedef struct {
@@ -118,7 +118,7 @@ static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResu
     Trainer trainer = {0};
     StepStats total;
     Model model = {0};
-    int status = train_options(&how, o, err) || model_copy(&model, &c->e.reference, err) ||
+    int status = train_options(&how, o, err) || experiment_copy_start(&c->e, &model, err) || freeze_layers(&model, o, err) ||
         positive_examples(&docs, &examples, &count, &c->e, o, err) || trainer_init(&trainer, &model, &c->cx->compute, &how, err) ||
         train_run(&trainer, examples, count, o->seed, 0, NULL, NULL, &total, err);
     trainer_free(&trainer);
@@ -168,8 +168,8 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
     Run run = {0};
     RunState state = {0};
     Text name = {0};
-    int status = train_options(&how.train, o, err) || model_copy(&model, &e->reference, err) ||
-        (arm->kind == ARM_PPO && model_add_value_head(&model, err)) ||
+    int status = train_options(&how.train, o, err) || experiment_copy_start(e, &model, err) ||
+        (arm->kind == ARM_PPO && model_add_value_head(&model, err)) || freeze_layers(&model, o, err) ||
         policy_init(&policy, &model, &e->reference, &e->tokenizer, &e->prompts, &c->cx->compute, &how, err) ||
         text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
         open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
@@ -218,7 +218,7 @@ static int hash_setting(void *self, const char *key, const char *value, bool is_
 // Of everything that all arms share: texts, the model they start from, settings. Which arms and seeds there are is no part of it.
 static int plan_key(uint64_t *key, const Comparison *c, Err *err)
 {
-    const uint64_t parts[] = {c->e.train.hash, c->e.test.hash, checkpoint_hash(&c->e.reference)};
+    const uint64_t parts[] = {c->e.train.hash, c->e.test.hash, checkpoint_hash(&c->e.reference), c->e.heads[PROXY].hash, c->e.heads[GOLD].hash};
     *key = hash_bytes(0, parts, sizeof parts);
     return settings_visit(c->cx->settings, NULL, hash_setting, key, err);
 }
@@ -264,11 +264,11 @@ static int run(CommandContext *cx, Err *err)
     if (plan_open(&plan, o->output, o->arm.count ? o->arm.items : usual, o->arm.count ? o->arm.count : sizeof usual / sizeof *usual, o->seed, o->seeds,
             0, o->resume, o->quiet, err)) return -1;
     int status = check_arms(cx, &plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
-        experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_train_tokenizer(&c.e, err) ||
-        experiment_pretrain(&c.e, err) || experiment_train_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
+        experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_make_tokenizer(&c.e, err) ||
+        experiment_make_language_model(&c.e, err) || experiment_make_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
     plan.key = key;
-    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err);
+    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err) || run_finish(&c.e.run, err);
     experiment_close(&c.e);
     plan_close(&plan);
     return status ? -1 : 0;
@@ -279,6 +279,7 @@ const Command command_compare = {
     .operands = "",
     .summary = "RAFT beside PPO, best-of-K and fine-tuning, over seeds, from one model on the same prompts",
     .groups = COMPARE_GROUPS,
+    .except = EXPERIMENT_EXCEPT " algo",
     .defaults = COMPARE_DEFAULTS,
     .help = "compare makes a language model and two reward heads as demo does, then each arm for each seed, all from that model, on the same\n"
             "prompts and rewards: base (the model itself), best-of (of --samples answers the one with the highest reward), sft (fine-tuning\n"

@@ -91,7 +91,7 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count) return err_input(err, "demo: unexpected \"%s\"; everything is named by options", cx->words[0]);
     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
-    else if (!status) status = experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) ||
+    else if (!status) status = experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) ||
         experiment_align(&e, (AlignmentListener){.self = &audience, .measured = on_measured}, err) || report_write(cx->options.output, err) ||
         conclude(cx, &e.run, &audience, os_now_s() - started, err) || run_finish(&e.run, err);
     experiment_close(&e);
@@ -103,13 +103,14 @@ const Command command_demo = {
     .name = "demo",
     .operands = "",
     .summary = "the whole loop: tokenizer, language model, reward heads, RAFT, report",
-    .groups = OPT_ALL & ~(OPT_TRACE | OPT_PROMPT | OPT_EVAL | OPT_PLAN),
-    .except = "test-corpus tokenizer prompts data jsonl init pairs reference iteration explain",
+    .groups = EXPERIMENT_GROUPS | ALIGNMENT_GROUPS,
+    .except = EXPERIMENT_EXCEPT,
     .defaults = "profile=demo output=runs/demo",
     .help = "demo trains a tokenizer and a language model on reviews, a proxy head on one half of them and a gold head on the other, then\n"
             "aligns the model with RAFT to the proxy and measures it with gold. Without --corpus the reviews are made from\n"
             "data/reviews.grammar; --corpus FOLDER takes one with train/ and test/ (data/get_imdb.sh makes it).\n"
-            "The run directory holds tokenizer.json, lm, proxy, gold, checkpoint (after every iteration), iter_*/candidates.jsonl,\n"
+            "--init CKPT takes a pretrained tokenizer and language model instead (--adapt trains it on the reviews first), --heads-from RUN\n"
+            "the reward heads of an earlier run. The run directory holds tokenizer.json, lm, proxy, gold, checkpoint (after every iteration), iter_*/candidates.jsonl,\n"
             "metrics.jsonl and report.html. --resume goes on where it was cut off; --force starts it anew.",
     .needs_compute = true,
     .run = run,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* experiment.c - one run from raw text to an aligned model, stage after stage. Each stage is a few calls into the modules
  * that do the work; here are only the splits, the order, and what is kept on disk between stages. */
-#include "commands/experiment.h"
+#include "commands/experiment-internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,28 +12,25 @@
 #include "commands/training.h"
 #include "files/checkpoint.h"
 #include "kernels/philox.h"
-#include "study/heads.h"
-#include "study/metrics.h"
 
 // ---- stages ----------------------------------------------------------------------------------------------------------------------
 
-// The stage's options; e->state.finished tells that the run directory holds its result already.
-static int stage_begin(Experiment *e, Options *options, const char *stage, Err *err)
+int stage_begin(Experiment *e, Options *options, const char *stage, Err *err)
 {
     if (settings_resolve(options, e->settings, stage, err) || state_open(&e->state, &e->run, stage, options->save_every, err)) return -1;
+    e->state.finished |= e->run.finished; // whose states are gone
     if (e->state.finished && !e->options->quiet) fprintf(stderr, "%-10s taken from %s\n", stage, e->run.folder);
     return 0;
 }
 
-static int stage_end(Experiment *e, Err *err)
+int stage_end(Experiment *e, Err *err)
 {
     int status = e->state.finished ? 0 : state_finish(&e->state, err);
     state_close(&e->state);
     return status;
 }
 
-// A model that a stage made, or that an earlier process made and that must not have changed since.
-static int record_model(Experiment *e, const char *name, const char *folder, const Model *model, bool made_before, Err *err)
+int record_model(Experiment *e, const char *name, const char *folder, const Model *model, bool made_before, Err *err)
 {
     char key[32];
     uint64_t hash = checkpoint_hash(model);
@@ -44,7 +41,7 @@ static int record_model(Experiment *e, const char *name, const char *folder, con
 
 // ---- texts ------------------------------------------------------------------------------------------------------------------------
 
-static int indices_reserve(Indices *list, size_t most, Err *err)
+int indices_reserve(Indices *list, size_t most, Err *err)
 {
     *list = (Indices){.items = mem_new(err, most, sizeof *list->items)};
     return list->items ? 0 : -1;
@@ -129,15 +126,36 @@ static int read_texts_and_split(Experiment *e, Err *err)
     return 0;
 }
 
+// What can be known of the start without a run.
+static int check_start(const Experiment *e, Err *err)
+{
+    const Options *o = e->options;
+    Options pretrain;
+    ModelConfig config;
+    if (settings_resolve(&pretrain, e->settings, "pretrain", err)) return -1;
+    if (!o->init && o->adapt) return err_input(err, "--adapt goes on with the model of --init CKPT, which is missing");
+    if (!o->init && pretrain.train_layers)
+        return err_input(err, "--train-layers: all layers of a model that begins with random weights must be trained (--raft.train-layers, ...)");
+    if (o->init && checkpoint_load_config(&config, o->init, err)) return -1;
+    return !o->init || config.head == HEAD_LM ? 0 : err_input(err, "--init %s: a reward model; expected a language model", o->init);
+}
+
 // Texts that cannot be read leave no run behind.
 int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
 {
     *e = (Experiment){.settings = settings, .options = options, .cx = cx, .eos = -1};
     const char *what = options->corpus ? options->corpus : "the built-in reviews";
-    if (options->train_layers) return err_input(err, "%s: --train-layers is for models that are there already (sft, align, reward train)", command);
-    return read_texts_and_split(e, err) || run_open(&e->run, options->output, command, settings, options, cx, err) ||
+    return check_start(e, err) || read_texts_and_split(e, err) || heads_check_origin(e, err) || run_open(&e->run, options->output, command, settings, options, cx, err) ||
         run_record_input(&e->run, "train_hash", e->train.hash, what, err) ||
         run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
+}
+
+int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
+{
+    size_t n = limit && limit < from->count ? limit : from->count;
+    if (indices_reserve(out, n, err)) return -1;
+    for (; out->count < n; out->count++) out->items[out->count] = from->items[out->count * from->count / n];
+    return 0;
 }
 
 // ---- tokenizer --------------------------------------------------------------------------------------------------------------------
@@ -155,8 +173,19 @@ static int fit_tokenizer(Experiment *e, const Options *o, Err *err)
     return status;
 }
 
-int experiment_train_tokenizer(Experiment *e, Err *err)
+static int take_tokenizer(Experiment *e, Err *err)
 {
+    const char *from = e->options->init;
+    ModelConfig config;
+    if (checkpoint_load_config(&config, from, err)) return -1;
+    e->eos = config.eos;
+    return checkpoint_load_tokenizer(&e->tokenizer, from, &config, err) ||
+        run_record_input(&e->run, "tokenizer_hash", tokenizer_hash(&e->tokenizer), from, err) ? -1 : 0;
+}
+
+int experiment_make_tokenizer(Experiment *e, Err *err)
+{
+    if (e->options->init) return take_tokenizer(e, err);
     Options o;
     char *path = run_path(&e->run, "tokenizer.json", err);
     int status = path ? stage_begin(e, &o, "tokenizer", err) : -1;
@@ -181,17 +210,26 @@ int experiment_train_tokenizer(Experiment *e, Err *err)
 
 // ---- language model ---------------------------------------------------------------------------------------------------------------
 
-static int train_language_model(Experiment *e, const Options *o, Err *err)
+// Fresh weights, or those of --init, which are to learn how reviews are written.
+static int first_model(Experiment *e, const Options *o, Err *err)
 {
     ModelConfig config;
+    if (o->init) return freeze_layers(&e->model, o, err);
+    if (model_options(&config, o, e->tokenizer.vocab, e->eos, err) || model_init(&e->model, &config, err)) return -1;
+    model_randomise(&e->model, o->seed);
+    return 0;
+}
+
+static int train_language_model(Experiment *e, const Options *o, Err *err)
+{
     TrainOptions how;
     Trainer trainer;
     TrainWatch watch;
     StepStats total;
     Documents docs = {0};
-    if (model_options(&config, o, e->tokenizer.vocab, e->eos, err) || train_options(&how, o, err) || model_init(&e->model, &config, err)) return -1;
-    model_randomise(&e->model, o->seed);
-    if (documents_encode(&docs, &e->train, NULL, e->train.count, &e->tokenizer, e->eos, config.context, err)) return -1;
+    if (first_model(e, o, err) || train_options(&how, o, err)) return -1;
+    size_t context = e->model.config.context, piece = o->init && o->context < context ? o->context : context;
+    if (documents_encode(&docs, &e->train, NULL, e->train.count, &e->tokenizer, e->eos, piece, err)) return -1;
     how.keeper = &e->state.keeper;
     int status = trainer_init(&trainer, &e->model, e->cx, &how, err);
     if (!status) {
@@ -204,105 +242,33 @@ static int train_language_model(Experiment *e, const Options *o, Err *err)
     return status;
 }
 
-int experiment_pretrain(Experiment *e, Err *err)
+// What --init gives: mapped from its file, as is p0 and every policy until it is trained, so that no weight is held twice.
+static int take_language_model(Experiment *e, Err *err)
+{
+    const char *from = e->options->init;
+    return checkpoint_load(&e->model, from, err) || run_record_input(&e->run, "start_hash", checkpoint_hash(&e->model), from, err) ||
+        !(e->start = mem_copy_text(err, from)) ? -1 : 0;
+}
+
+int experiment_make_language_model(Experiment *e, Err *err)
 {
     Options o;
+    if (e->options->init && (take_language_model(e, err) || !e->options->adapt)) return e->start ? 0 : -1;
     char *folder = run_path(&e->run, "lm", err);
     int status = folder ? stage_begin(e, &o, "pretrain", err) : -1;
     bool reuse = e->state.finished;
-    if (!status && reuse) status = checkpoint_load(&e->model, folder, err);
-    else if (!status) status = train_language_model(e, &o, err) || checkpoint_save(folder, &e->model, &e->tokenizer, err) ? -1 : 0;
+    if (!status && !reuse) status = train_language_model(e, &o, err) || checkpoint_save(folder, &e->model, &e->tokenizer, err) ? -1 : 0;
+    model_free(&e->model); // read back, so that it is mapped, and all of it may be trained
+    if (!status) status = checkpoint_load(&e->model, folder, err);
     if (!status) status = record_model(e, "lm", folder, &e->model, reuse, err) || stage_end(e, err) ? -1 : 0;
-    mem_free(folder);
+    mem_free(e->start);
+    e->start = folder;
     return status;
 }
 
-// ---- reward heads -----------------------------------------------------------------------------------------------------------------
-
-// Every second, third, ... index, so that at most `limit` are left, of both labels alike. limit 0: all.
-static int thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
+int experiment_copy_start(const Experiment *e, Model *copy, Err *err)
 {
-    size_t n = limit && limit < from->count ? limit : from->count;
-    if (indices_reserve(out, n, err)) return -1;
-    for (; out->count < n; out->count++) out->items[out->count] = from->items[out->count * from->count / n];
-    return 0;
-}
-
-static int fit_head(Experiment *e, Model *head, const Indices *half, const Options *o, uint64_t seed, Err *err)
-{
-    HeadExamples data = {0};
-    HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = seed};
-    TrainOptions train;
-    TrainWatch watch;
-    ScorePooling pooling = o->pooling && !strcmp(o->pooling, "mean") ? POOL_MEAN : POOL_LAST;
-    if (head_model_from(head, &e->model, o->layers, pooling, o->head_tokens, seed, err) || train_options(&train, o, err)) return -1;
-    if (head_examples_from_corpus(&data, &e->train, half->items, half->count, &e->tokenizer, err)) return -1;
-    train.keeper = &e->state.keeper;
-    watch_start(&watch, &e->state, o->quiet, err);
-    StepStats total = {0};
-    int status = head_train(head, e->cx, &data, &how, &train, watch_progress, &watch, err);
-    total.loss = watch.loss;
-    if (!status) status = watch_finish(&watch, &total, err);
-    head_examples_free(&data);
-    return status;
-}
-
-// Whole texts, and their beginnings: about as long as what RAFT asks about.
-static int measure_head(Experiment *e, const Model *head, const Options *o, const char *name, json_t *out, Err *err)
-{
-    enum { BEGINNING = 30 };
-    Indices chosen = {0};
-    Corpus texts = {0}, begun = {0};
-    RewardQuality whole, prefix;
-    int status = thin_out(&chosen, &e->held_out, o->limit, err);
-    for (size_t i = 0; !status && i < chosen.count; i++) {
-        const CorpusItem *item = e->test.items + chosen.items[i];
-        status = corpus_add(&texts, item->id, item->text, item->length, item->label, err);
-    }
-    if (!status) status = corpus_prefixes(&begun, &texts, &e->tokenizer, BEGINNING, err) ||
-        head_quality(&whole, head, e->cx, &texts, &e->tokenizer, err) || head_quality(&prefix, head, e->cx, &begun, &e->tokenizer, err) ? -1 : 0;
-    mem_free(chosen.items);
-    corpus_free(&texts);
-    corpus_free(&begun);
-    if (status) return -1;
-    const Measure *all = &whole.accuracy;
-    json_t *line = json_pack("{s:o,s:o,s:o,s:o,s:I}", "accuracy", json_float(all->mean), "lo", json_float(all->lo), "hi", json_float(all->hi),
-        "accuracy_30_tokens", json_float(prefix.accuracy.mean), "n", (json_int_t)all->n);
-    if (json_object_set_new(out, name, line)) return err_failed(err, "out of memory");
-    if (!o->quiet) fprintf(stderr, "%-10s right on %.1f %% [%.1f, %.1f] of %zu held-out reviews, %.1f %% after %d tokens\n", name, 100 * all->mean,
-        100 * all->lo, 100 * all->hi, all->n, 100 * prefix.accuracy.mean, BEGINNING);
-    return 0;
-}
-
-// The gold head is another network (layers, seed) that learned from other reviews: it is asked, never optimised.
-static int make_head(Experiment *e, const char *name, const Indices *half, uint64_t seed, json_t *accuracies, Err *err)
-{
-    Options o;
-    Model head = {0};
-    char *folder = run_path(&e->run, name, err);
-    int status = folder ? stage_begin(e, &o, name, err) : -1;
-    bool reuse = e->state.finished;
-    if (!status && reuse) status = checkpoint_load(&head, folder, err);
-    else if (!status) status = fit_head(e, &head, half, &o, seed, err) || checkpoint_save(folder, &head, &e->tokenizer, err) ? -1 : 0;
-    if (!status) status = record_model(e, name, folder, &head, reuse, err) || stage_end(e, err) ? -1 : 0;
-    if (!status) status = measure_head(e, &head, &o, name, accuracies, err);
-    model_free(&head);
-    mem_free(folder);
-    return status ? -1 : 0;
-}
-
-int experiment_train_heads(Experiment *e, Err *err)
-{
-    json_t *accuracies = json_object();
-    Text text = {0};
-    char *path = run_path(&e->run, "heads.json", err);
-    int status = path ? make_head(e, "proxy", &e->half_a, e->options->seed, accuracies, err) : -1;
-    if (!status) status = make_head(e, "gold", &e->half_b, e->options->seed + 1, accuracies, err);
-    if (!status) status = json_write_pretty(&text, accuracies, err) || os_write_file(path, text.data, text.length, err) ? -1 : 0;
-    text_free(&text);
-    json_decref(accuracies);
-    mem_free(path);
-    return status;
+    return e->model.map.data ? checkpoint_load(copy, e->start, err) : model_copy(copy, &e->model, err);
 }
 
 // ---- alignment --------------------------------------------------------------------------------------------------------------------
@@ -321,30 +287,34 @@ static int cut_prompts(PromptList *list, const Experiment *e, const Corpus *corp
     return list->count ? 0 : err_input(err, "no review is longer than --prompt-tokens %zu", tokens);
 }
 
+// --reward and --gold as they are given, else the heads.
+static int open_rewards(Experiment *e, const Options *o, Err *err)
+{
+    Text proxy = {0}, gold = {0};
+    int status = text_printf(&proxy, err, "head:%s", e->heads[PROXY].folder ? e->heads[PROXY].folder : "") ||
+        text_printf(&gold, err, "head:%s", e->heads[GOLD].folder ? e->heads[GOLD].folder : "") ? -1 : 0;
+    const char *own = proxy.data;
+    if (!status) status = reward_open(&e->rewards, o->reward.count ? o->reward.items : &own, o->reward.count ? o->reward.count : 1,
+        o->gold ? o->gold : gold.data, e->cx, o->timeout, err);
+    if (!status && !o->reward.count) status = reward_rename(&e->rewards, 0, "head:proxy", err); // the same bytes in any folder
+    text_free(&proxy);
+    text_free(&gold);
+    return status ? -1 : 0;
+}
+
 int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
 {
     Indices asked, texts;
     Options evaluate;
     if (settings_resolve(&evaluate, e->settings, "eval", err)) return -1;
-    if (thin_out(&asked, &e->probe, 2 * o->eval_prompts, err)) return -1; // some are too short
+    if (indices_thin_out(&asked, &e->probe, 2 * o->eval_prompts, err)) return -1; // some are too short
     int status = cut_prompts(&e->prompts, e, &e->train, NULL, o->prompt_tokens, err) || cut_prompts(&e->eval_prompts, e, &e->test, &asked, o->prompt_tokens, err);
     mem_free(asked.items);
-    if (status || thin_out(&texts, &e->held_out, evaluate.limit, err)) return -1;
+    if (status || indices_thin_out(&texts, &e->held_out, evaluate.limit, err)) return -1;
     status = documents_encode(&e->held_out_documents, &e->test, texts.items, texts.count, &e->tokenizer, e->eos, e->model.config.context, err);
     mem_free(texts.items);
-    if (status || model_copy(&e->reference, &e->model, err)) return -1;
-    char *proxy = run_path(&e->run, "proxy", err), *gold = proxy ? run_path(&e->run, "gold", err) : NULL;
-    Text proxy_spec = {0}, gold_spec = {0};
-    status = gold ? text_printf(&proxy_spec, err, "head:%s", proxy) || text_printf(&gold_spec, err, "head:%s", gold) : -1;
-    const char *own = proxy_spec.data;
-    if (!status) status = reward_open(&e->rewards, o->reward.count ? o->reward.items : &own, o->reward.count ? o->reward.count : 1,
-        o->gold ? o->gold : gold_spec.data, e->cx, o->timeout, err);
-    if (!status && !o->reward.count) status = reward_rename(&e->rewards, 0, "head:proxy", err); // the same bytes in any folder
-    text_free(&proxy_spec);
-    text_free(&gold_spec);
-    mem_free(proxy);
-    mem_free(gold);
-    return status ? -1 : 0;
+    if (!status && evaluate.held_out_tokens) status = documents_cut(&e->held_out_documents, evaluate.held_out_tokens, e->model.config.context, err);
+    return status || experiment_copy_start(e, &e->reference, err) ? -1 : open_rewards(e, o, err);
 }
 
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
@@ -354,7 +324,7 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
     if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
     PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
     PpoOptions ppo = ppo_options(&o);
-    if (wants_ppo(&o) && model_add_value_head(&e->model, err)) return -1;
+    if ((wants_ppo(&o) && model_add_value_head(&e->model, err)) || freeze_layers(&e->model, &o, err)) return -1;
     if (train_options(&how.train, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
     EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
         .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
@@ -375,6 +345,8 @@ void experiment_close(Experiment *e)
     run_close(&e->run);
     reward_close(&e->rewards);
     documents_free(&e->held_out_documents);
+    for (size_t i = 0; i < HEADS; i++) mem_free(e->heads[i].folder);
+    mem_free(e->start);
     prompts_free(&e->prompts);
     prompts_free(&e->eval_prompts);
     model_free(&e->reference);

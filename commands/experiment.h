@@ -3,8 +3,11 @@
  *
  *     Experiment e;
  *     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err) ||
- *         experiment_train_tokenizer(&e, err) || experiment_pretrain(&e, err) || experiment_train_heads(&e, err) || ...;
+ *         experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) || ...;
  *     experiment_close(&e);
+ *
+ * With --init CKPT tokenizer and language model are that checkpoint's, which is read where it lies and recorded by its hash;
+ * --adapt trains it on the training reviews first. With --heads-from RUN the reward heads are those of an earlier run.
  *
  * Splits (docs/DESIGN.md section 7): training reviews go by a Philox shuffle to half A (proxy head) and half B (gold head);
  * prompts are the beginnings of training reviews. Of the test reviews the first half of each label, by sorted path, gives the
@@ -21,7 +24,14 @@
 #include "study/alignment.h"
 #include "study/documents.h"
 
+// What a command that runs the experiment takes; the exceptions belong to commands that read prompts and texts from files.
+#define EXPERIMENT_GROUPS (OPT_COMMON | OPT_RUN | OPT_CORPUS | OPT_TOKENIZER | OPT_MODEL | OPT_TRAIN | OPT_HEAD | OPT_EXPERIMENT)
+#define ALIGNMENT_GROUPS (OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_PPO)
+#define EXPERIMENT_EXCEPT "test-corpus pairs reference iteration explain"
+
 typedef struct { uint32_t *items; size_t count; } Indices; // into a corpus
+
+enum { PROXY, GOLD, HEADS };
 
 typedef struct {
     const Settings *settings;
@@ -34,7 +44,9 @@ typedef struct {
     Indices probe, held_out;   // of test
     Tokenizer tokenizer;
     int64_t eos;
+    char *start;               // the folder that holds the language model
     Model model, reference;    // the policy, and p0: where alignment starts
+    struct { char *folder; uint64_t hash; } heads[HEADS]; // NULL: --reward or --gold stand for it
     PromptList prompts, eval_prompts;
     Documents held_out_documents;
     RewardSet rewards;
@@ -42,9 +54,11 @@ typedef struct {
 
 // Reads --corpus (a .grammar file, or a folder with train/ and test/; default: the built-in reviews), opens the run.
 int experiment_open(Experiment *e, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err);
-int experiment_train_tokenizer(Experiment *e, Err *err); // RUN/tokenizer.json
-int experiment_pretrain(Experiment *e, Err *err);        // RUN/lm
-int experiment_train_heads(Experiment *e, Err *err);     // RUN/proxy, RUN/gold, RUN/heads.json
+int experiment_make_tokenizer(Experiment *e, Err *err);      // RUN/tokenizer.json
+int experiment_make_language_model(Experiment *e, Err *err); // RUN/lm
+int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/gold, RUN/heads.json
+// The language model once more, to be trained; mapped from its file where that can be.
+int experiment_copy_start(const Experiment *e, Model *copy, Err *err);
 // Prompts, evaluation prompts, held-out texts, rewards, p0: what any way to align needs; of the options of its stage.
 int experiment_prepare_alignment(Experiment *e, const Options *options, Err *err);
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err); // RUN/checkpoint, iter_*, samples_before/after.jsonl

@@ -55,19 +55,6 @@ static int read_labelled_texts(Corpus *corpus, const char *path, const Options *
 
 // ---- reports ---------------------------------------------------------------------------------------------------------------
 
-static json_t *quality_json(const RewardQuality *q)
-{
-    json_t *bins = json_array();
-    for (size_t i = 0; i < CALIBRATION_BINS; i++) {
-        const CalibrationBin *b = q->bins + i;
-        json_t *predicted = b->n ? json_float(b->predicted) : json_null(), *observed = b->n ? json_float(b->observed) : json_null();
-        json_array_append_new(bins, json_pack("{s:I,s:o,s:o}", "n", (json_int_t)b->n, "predicted", predicted, "observed", observed));
-    }
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "accuracy", measure_json(&q->accuracy, true), "auc", json_float(q->auc), "loss",
-        json_float(q->loss), "positive_reward", measure_json(&q->positive, true), "negative_reward", measure_json(&q->negative, true),
-        "calibration_error", json_float(q->calibration_error), "calibration", bins);
-}
-
 static void print_quality(const char *what, const RewardQuality *q)
 {
     const Measure *a = &q->accuracy, *p = &q->positive, *n = &q->negative;

@@ -40,6 +40,16 @@ int documents_encode(Documents *docs, const Corpus *corpus, const uint32_t *orde
     return status;
 }
 
+int documents_cut(Documents *docs, size_t most, size_t context, Err *err)
+{
+    for (size_t i = 0; i < docs->text_count; i++)
+        if (docs->texts[i].length > most) docs->texts[i].length = most;
+    mem_free(docs->examples);
+    docs->examples = NULL;
+    docs->count = docs->tokens = 0;
+    return cut_examples(docs, context, err);
+}
+
 void documents_free(Documents *docs)
 {
     for (size_t i = 0; i < docs->text_count; i++) tokens_free(docs->texts + i);

@@ -25,6 +25,8 @@ typedef struct {
 
 // order: NULL or n indices into corpus. eos < 0: documents are left open.
 int documents_encode(Documents *docs, const Corpus *corpus, const uint32_t *order, size_t n, const Tokenizer *tk, int64_t eos, size_t context, Err *err);
+// Of each text only the first `most` tokens are left.
+int documents_cut(Documents *docs, size_t most, size_t context, Err *err);
 void documents_free(Documents *docs);
 
 #endif

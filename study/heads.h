@@ -18,6 +18,8 @@
 #include "reward_head.h"
 #include "study/metrics.h"
 
+#include <jansson.h>
+
 // A score head over the first `layers` of a language model (0: all); its own weight is drawn from the seed. `context` is how
 // many tokens it reads at once: at most the language model's, which is taken when 0 or more is asked for.
 int head_model_from(Model *head, const Model *lm, size_t layers, ScorePooling pooling, size_t context, uint64_t seed, Err *err);
@@ -37,5 +39,6 @@ typedef struct {
 } RewardQuality;
 int reward_quality(RewardQuality *quality, const float *reward /*[corpus->count]*/, const Corpus *corpus, Err *err); // all must be labelled
 int head_quality(RewardQuality *quality, const Model *head, const Compute *cx, const Corpus *corpus, const Tokenizer *tk, Err *err);
+json_t *quality_json(const RewardQuality *quality); // {"accuracy","auc","loss",...,"calibration_error","calibration":[{"n","predicted","observed"}]}
 
 #endif

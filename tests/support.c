@@ -182,6 +182,20 @@ bool has_machine_fma(void) { return false; }
 float machine_fma(float a, float b, float c) { return a * b + c; }
 #endif
 
+int run_shell(Text *output, const char *command)
+{
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    char buffer[4096];
+    Err err = {0};
+    output->length = 0;
+    for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) assert_ok(text_add(output, &err, buffer, got), &err);
+    assert_ok(text_add(output, &err, "", 0), &err);
+    int status = pclose(pipe);
+    if (!WIFEXITED(status)) fail_msg("%s was killed by signal %d", command, WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
 int run_raft(Text *output, const char *format, ...)
 {
     char arguments[3000], command[4000];
@@ -191,14 +205,5 @@ int run_raft(Text *output, const char *format, ...)
     va_end(args);
     const char *binary = getenv("RAFT_BINARY");
     snprintf(command, sizeof command, "%s %s 2>&1 < /dev/null", binary && *binary ? binary : "./raft", arguments);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    char buffer[4096];
-    Err err = {0};
-    output->length = 0;
-    for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) assert_ok(text_add(output, &err, buffer, got), &err);
-    assert_ok(text_add(output, &err, "", 0), &err);
-    int status = pclose(pipe);
-    if (!WIFEXITED(status)) fail_msg("raft %s was killed by signal %d", arguments, WTERMSIG(status));
-    return WEXITSTATUS(status);
+    return run_shell(output, command);
 }

@@ -52,5 +52,6 @@ float machine_fma(float a, float b, float c);
 
 // Runs the raft binary ($RAFT_BINARY) with these arguments as a user would; output holds stdout and stderr. Returns the exit status.
 int run_raft(Text *output, const char *format, ...);
+int run_shell(Text *output, const char *command); // any command; output holds what it writes to the pipe
 
 #endif

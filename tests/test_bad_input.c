@@ -147,7 +147,7 @@ static void options_that_a_command_would_ignore_are_refused(void **state)
     const char *const cases[] = {"collect @/lm --iterations 3", "collect @/lm --eval-prompts 3", "collect @/lm --explain", "collect @/lm --algo raft",
         "finetune @/lm --expert x.jsonl", "finetune @/lm --reference @/lm", "finetune @/lm --stage-prompts 2", "finetune @/lm --limit 2",
         "align @/lm --iteration 3", "align @/lm --corpus x", "eval @/lm --iterations 3", "eval @/lm --mode local", "rank x.jsonl --prompt-tokens 3",
-        "demo --prompts x", "demo --tokenizer x", "demo --init x", "generate @/lm --prompt x -o y"};
+        "demo --prompts x", "demo --tokenizer x", "demo --system x", "compare --algo ppo", "compare --prompts x", "heads --samples 3", "generate @/lm --prompt x -o y"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect(raft("%s", cases[i]), 2, "this command does not take this option");
     assert_int_equal(raft("help collect"), 0);
     assert_null(strstr(cli_output.data, "--iterations"));

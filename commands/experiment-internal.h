@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+/* experiment-internal.h - what experiment.c and experiment_heads.c share: how a stage begins and ends in the run directory.
+ *
+ *     Options o;
+ *     if (stage_begin(e, &o, "pretrain", err)) return -1;
+ *     if (!e->state.finished) ... make it, write it ...
+ *     if (record_model(e, "lm", folder, &e->model, e->state.finished, err) || stage_end(e, err)) return -1;
+ */
+#ifndef RAFT_COMMANDS_EXPERIMENT_INTERNAL_H
+#define RAFT_COMMANDS_EXPERIMENT_INTERNAL_H
+
+#include "commands/experiment.h"
+
+// The stage's options; e->state.finished tells that the run directory holds its result already.
+int stage_begin(Experiment *e, Options *options, const char *stage, Err *err);
+int stage_end(Experiment *e, Err *err);
+// A model that a stage made, or that an earlier process made and that must not have changed since.
+int record_model(Experiment *e, const char *name, const char *folder, const Model *model, bool made_before, Err *err);
+int indices_reserve(Indices *list, size_t most, Err *err);
+// Every second, third, ... index, so that at most `limit` are left, of both labels alike. limit 0: all.
+int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err);
+// Heads of --heads-from must be of the same reviews, split by the same seed: else gold may have learned from what the proxy read.
+int heads_check_origin(const Experiment *e, Err *err);
+
+#endif

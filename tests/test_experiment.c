@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+/* test_experiment.c - the experiment that begins with a pretrained checkpoint: what is taken, what is trained, what is shared. */
+#include "tests/support_cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "files/checkpoint.h"
+#include "files/jsonl.h"
+#include "study/documents.h"
+
+// "start": a language model of two layers with its tokenizer, as an earlier program left it.
+static int make_start(void **state)
+{
+    cli_make_folder(state);
+    expect(raft("demo --profile contract --iterations 1 -o @/made --quiet"), 0, "report.html");
+    expect(raft("import @/made/lm -o @/start"), 0, "Hugging Face");
+    return 0;
+}
+
+static json_t *document(const char *name)
+{
+    Err err = {0};
+    char *path = cli_path(name);
+    json_t *value = json_load_document(path, &err);
+    if (!value) fail_msg("%s", err.text);
+    free(path);
+    return value;
+}
+
+static void assert_recorded_alike(const char *name, const char *key, const char *other, const char *other_key)
+{
+    json_t *a = document(name), *b = document(other);
+    const char *ours = json_string_value(json_object_get(a, key)), *theirs = json_string_value(json_object_get(b, other_key));
+    assert_non_null(ours);
+    assert_non_null(theirs);
+    assert_string_equal(ours, theirs);
+    json_decref(a);
+    json_decref(b);
+}
+
+static void load(Model *model, const char *name)
+{
+    Err err = {0};
+    char *path = cli_path(name);
+    assert_ok(checkpoint_load(model, path, &err), &err);
+    free(path);
+}
+
+// Every tensor of `trained` that is in `start` and not in layer `layer` has the same bits; one of that layer has others.
+static void assert_only_layer(const char *trained, const char *start, unsigned layer)
+{
+    Model a, b;
+    char prefix[40];
+    bool moved = false;
+    load(&a, trained);
+    load(&b, start);
+    snprintf(prefix, sizeof prefix, "model.layers.%u.", layer);
+    for (size_t i = 0; i < a.tensor_count; i++) {
+        const Tensor *t = a.tensors + i, *from = model_find(&b, t->name);
+        if (!from) continue;
+        bool same = !memcmp(a.parameters + t->offset, b.parameters + from->offset, t->rows * t->cols * sizeof(float));
+        bool may_move = !strncmp(t->name, prefix, strlen(prefix));
+        if (!same && !may_move) fail_msg("%s: %s was to stay as it is in %s", trained, t->name, start);
+        moved |= !same;
+    }
+    if (!moved) fail_msg("%s: nothing was trained", trained);
+    model_free(&a);
+    model_free(&b);
+}
+
+#define PPO_PLAIN "--ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0 "
+
+// ---- what is taken ---------------------------------------------------------------------------------------------------------------
+
+static void init_is_read_where_it_lies_and_recorded(void **state)
+{
+    (void)state;
+    expect(raft("demo --profile contract --init @/start -o @/taken --quiet"), 0, "report.html");
+    assert_false(cli_have("taken/lm/config.json"));
+    assert_false(cli_have("taken/tokenizer.json"));
+    assert_recorded_alike("taken/provenance.json", "start_hash", "made/provenance.json", "lm_hash");
+    // From the same model, with heads from it, on the same texts: the same answers.
+    expect(raft("demo --profile contract --iterations 2 -o @/scratch --quiet"), 0, "report.html");
+    assert_true(cli_same_file("taken/iter_001/candidates.jsonl", "scratch/iter_001/candidates.jsonl"));
+    assert_true(cli_same_file("taken/heads.json", "scratch/heads.json"));
+    expect(raft("demo --profile contract --init @/taken/proxy -o @/no"), 2, "a reward model; expected a language model");
+    expect(raft("demo --profile contract --adapt -o @/no"), 2, "--adapt goes on with the model of --init CKPT, which is missing");
+    expect(raft("demo --profile contract --train-layers 1 -o @/no"), 2, "all layers of a model that begins with random weights");
+}
+
+static void adapt_trains_the_taken_model_first(void **state)
+{
+    (void)state;
+    expect(raft("demo --profile contract --init @/start --adapt --pretrain.context 20 --pretrain.train-layers 1 --proxy.train-layers 0 --iterations 1 -o @/adapted --quiet"), 0,
+        "report.html");
+    assert_only_layer("adapted/lm", "start", 1);
+    assert_only_layer("adapted/proxy", "adapted/lm", 0); // one layer, of the adapted model
+}
+
+static void only_the_named_layers_are_trained(void **state)
+{
+    (void)state;
+    expect(raft("compare --profile contract --init @/start --seeds 1 --arm raft --arm ppo --raft.train-layers 1 --ppo.train-layers 0-0 --gold.train-layers 1 "
+        PPO_PLAIN "-o @/frozen --quiet"), 0, "raft ");
+    assert_only_layer("frozen/arms/raft-s1/checkpoint", "start", 1);
+    assert_only_layer("frozen/arms/ppo-s1/checkpoint", "start", 0);
+    assert_only_layer("frozen/gold", "start", 1);
+    expect(raft("compare --profile contract --init @/start --seeds 1 --arm raft --train-layers 5 -o @/five"), 2, "--train-layers 5: the model has layers 0 to 0");
+}
+
+// ---- heads -------------------------------------------------------------------------------------------------------------------------
+
+static void heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews(void **state)
+{
+    (void)state;
+    json_t *told = raft_json("heads --profile contract --init @/start -o @/heads");
+    const char *const names[] = {"proxy", "gold"}, *const kinds[] = {"whole", "30_tokens"};
+    for (size_t h = 0; h < 4; h++) {
+        const json_t *head = json_object_get(json_object_get(told, "heads"), names[h / 2]), *q = json_object_get(head, kinds[h % 2]);
+        size_t n = 0, i;
+        json_t *bin;
+        json_array_foreach(json_object_get(q, "calibration"), i, bin) n += (size_t)json_integer_value(json_object_get(bin, "n"));
+        assert_int_equal(i, 10);
+        assert_int_equal(n, (size_t)json_figure(head, "n", NULL));
+        assert_true(json_figure(q, "calibration_error", NULL) >= 0);
+        assert_true(json_figure(q, "accuracy", "mean") == json_figure(head, h % 2 ? "accuracy_30_tokens" : "accuracy", NULL));
+    }
+    json_decref(told);
+    char *path = cli_path("heads/timing.jsonl"), *timing = read_file(path, NULL);
+    assert_non_null(strstr(timing, "{\"stage\":\"gold\",\"seconds\":"));
+    free(path);
+    free(timing);
+}
+
+static void heads_are_shared_by_their_hash(void **state)
+{
+    (void)state;
+    expect(raft("heads --profile contract --init @/start --gold.lr 0 -o @/shared"), 0, "raft compare --heads-from"); // unlike those it would make
+#define SHARED "compare --profile contract --init @/start --seeds 1 --arm base -o @/sharing "
+    expect(raft(SHARED "--heads-from @/shared"), 0, "proxy      taken from");
+    assert_false(cli_have("sharing/proxy/config.json"));
+    assert_true(cli_same_file("sharing/heads.json", "shared/heads.json"));
+    assert_recorded_alike("sharing/provenance.json", "gold_hash", "shared/provenance.json", "gold_hash");
+    expect(raft("heads --profile contract --init @/start -o @/others --quiet"), 0, "proxy");
+    expect(raft(SHARED "--heads-from @/others --resume"), 2, "gold: is not what it was when the run was made");
+    expect(raft("compare --profile contract --init @/start --seed 2 --arm base --heads-from @/shared -o @/no"), 2, "its texts were split with --seed 1, not 2");
+    expect(raft("compare --profile contract --init @/start --corpus-size 50 --arm base --heads-from @/shared -o @/no"), 2, "learned from other texts");
+}
+
+static void a_head_that_nobody_asks_is_not_made(void **state)
+{
+    (void)state;
+    expect(raft("demo --profile contract --init @/start --reward length:4 --iterations 1 -o @/length --quiet"), 0, "report.html");
+    assert_false(cli_have("length/proxy/config.json"));
+    assert_true(cli_have("length/gold/config.json"));
+}
+
+static void a_finished_comparison_takes_another_arm_without_making_its_heads_again(void **state)
+{
+    (void)state;
+#define GROWING "compare --profile contract --init @/start --seeds 1 --arm base -o @/growing --resume "
+    expect(raft(GROWING), 0, "base ");
+    json_t *record = document("growing/provenance.json");
+    assert_true(json_is_true(json_object_get(record, "finished")));
+    json_decref(record);
+    char *path = cli_path("growing/timing.jsonl"), *before = read_file(path, NULL);
+    expect(raft(GROWING "--arm sft"), 0, "\nsft ");
+    char *after = read_file(path, NULL);
+    assert_string_equal(before, after);
+    free(path);
+    free(before);
+    free(after);
+}
+
+// ---- held-out texts -------------------------------------------------------------------------------------------------------------
+
+static void held_out_texts_are_cut_to_their_beginning(void **state)
+{
+    (void)state;
+    Tokenizer tk;
+    Corpus corpus = {0};
+    Documents docs;
+    Err err = {0};
+    const TextView texts[] = {{"ab", 2}};
+    const TokenizerTraining how = {.vocab = 257};
+    assert_ok(tokenizer_train(&tk, texts, 1, &how, &err), &err);
+    assert_ok(corpus_add(&corpus, "long", "0123456789", 10, LABEL_NONE, &err) || corpus_add(&corpus, "short", "xyz", 3, LABEL_NONE, &err), &err);
+    assert_ok(documents_encode(&docs, &corpus, NULL, 2, &tk, 0, 4, &err), &err);
+    assert_int_equal(docs.count, 4); // 11 tokens: 5, 5 and 3, one of each shared; 4
+    assert_ok(documents_cut(&docs, 7, 4, &err), &err);
+    assert_int_equal(docs.count, 3);
+    assert_int_equal(docs.tokens, 7 + 4);
+    assert_int_equal(docs.examples[1].length, 3);
+    assert_ptr_equal(docs.examples[1].ids, docs.texts[0].ids + 4);
+    assert_int_equal(docs.examples[2].length, 4);
+    documents_free(&docs);
+    corpus_free(&corpus);
+    tokenizer_free(&tk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(init_is_read_where_it_lies_and_recorded),
+        cmocka_unit_test(adapt_trains_the_taken_model_first),
+        cmocka_unit_test(only_the_named_layers_are_trained),
+        cmocka_unit_test(heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews),
+        cmocka_unit_test(heads_are_shared_by_their_hash),
+        cmocka_unit_test(a_head_that_nobody_asks_is_not_made),
+        cmocka_unit_test(a_finished_comparison_takes_another_arm_without_making_its_heads_again),
+        cmocka_unit_test(held_out_texts_are_cut_to_their_beginning),
+    };
+    return cmocka_run_group_tests(tests, make_start, cli_remove_folder);
+}

