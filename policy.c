@@ -16,7 +16,7 @@
 typedef struct { size_t prompt; TokenList tokens; } ExpertAnswer;
 
 struct Expert {
-    const char *name;
+    const char *name, *called; // where it is; what candidates call it
     bool is_model;
     Model model;           // a checkpoint
     ExpertAnswer *answers; // a file: [count] by prompt, in the order of the lines
@@ -100,7 +100,8 @@ static int read_answer(Expert *expert, const AnswerReader *reader, const json_t 
     if (json_get_string(line, key, &wanted.bytes, &wanted.length, where, err)) return -1;
     if (find_prompt(&answer.prompt, by_id ? reader->ids : reader->texts, reader->prompts->count, wanted, key, where, err))
         return -1;
-    if (json_get_string(line, "text", &text, &length, where, err)) return -1;
+    bool has_ids = json_object_get(line, "response_ids");
+    if (!has_ids && json_get_string(line, "text", &text, &length, where, err)) return -1;
     if (expert->count == expert->capacity) {
         size_t capacity = expert->capacity ? expert->capacity * 2 : 64;
         ExpertAnswer *grown = mem_resize(err, expert->answers, expert->count, capacity, sizeof *grown);
@@ -109,8 +110,12 @@ static int read_answer(Expert *expert, const AnswerReader *reader, const json_t 
         expert->capacity = capacity;
     }
     size_t prompt_length = reader->prompts->items[answer.prompt].ids.length;
-    int status = tokenizer_encode(reader->tokenizer, &answer.tokens, text, length, err);
-    if (!status && !answer.tokens.length) status = err_input(err, "%s: key \"text\": the answer is empty", where);
+    int status = has_ids ? json_get_tokens(line, "response_ids", &answer.tokens, where, err) : tokenizer_encode(reader->tokenizer, &answer.tokens, text, length, err);
+    if (!status && !answer.tokens.length) status = err_input(err, "%s: key \"%s\": the answer is empty", where, has_ids ? "response_ids" : "text");
+    for (size_t i = 0; !status && has_ids && i < answer.tokens.length; i++)
+        if (answer.tokens.ids[i] >= reader->tokenizer->vocab)
+            status = err_input(err, "%s: key \"response_ids\": element %zu is %u, outside the tokenizer's vocabulary of %zu", where, i,
+                (unsigned)answer.tokens.ids[i], reader->tokenizer->vocab);
     if (!status && answer.tokens.length > reader->context - prompt_length)
         status = err_input(err, "%s: the answer has %zu tokens: with the prompt's %zu it does not fit the model's context of %zu",
             where, answer.tokens.length, prompt_length, reader->context);
@@ -197,6 +202,7 @@ int policy_init(Policy *policy, Model *model, const Model *reference, const Toke
     for (size_t e = 0; e < options->expert_count && !status; e++) {
         Expert *expert = policy->experts + e;
         expert->name = options->experts[e];
+        expert->called = options->expert_names ? options->expert_names[e] : expert->name;
         status = os_is_folder(expert->name) ? open_model(expert, policy, err) : open_answers(expert, policy, err);
     }
     if (status) policy_free(policy);
@@ -290,7 +296,7 @@ static int add_slot(const Policy *policy, SampleList *out, const Stage *stage, s
     for (size_t source = 0; source < stage->sources; source++) {
         const Expert *expert = source ? policy->experts + source - 1 : NULL;
         const Sampled *drawn = stage->drawn[source];
-        place.source = expert ? expert->name : "policy";
+        place.source = expert ? expert->called : "policy";
         place.stop = drawn ? policy->options.sample.stop : NULL;
         for (size_t i = 0; drawn && i < stage->K; i++, place.k++) {
             const Sampled *answer = drawn + slot * stage->K + i;

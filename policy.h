@@ -19,10 +19,11 @@ typedef struct {
     SampleOptions sample;
     TrainOptions train;         // AdamW and schedule start afresh each stage
     uint64_t seed;
-    /* Other experts: "answers.jsonl" (lines: prompt_id or prompt, text), whose text is tokenized as it stands, so that one that
-     * ends says so ("...<|endoftext|>"); or a checkpoint folder with the policy's tokenizer, which gives K answers, expert e
+    /* Other experts: "answers.jsonl" (lines: prompt_id or prompt, and text, or response_ids), whose text is tokenized as it stands, so that one
+     * that ends says so ("...<|endoftext|>"); or a checkpoint folder with the policy's tokenizer, which gives K answers, expert e
      * drawing as candidates (e+1)*K, (e+1)*K + 1, ... */
     const char *const *experts;
+    const char *const *expert_names; // what candidates call them; NULL: as they are given
     size_t expert_count;
 } PolicyOptions;
 

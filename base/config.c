@@ -418,6 +418,12 @@ static bool is_recorded(const OptionSpec *o, const Settings *settings)
     return (o->groups & settings->groups) && !(o->groups & OPT_ONCE) && !is_listed(o->name, settings->except);
 }
 
+unsigned setting_groups(const char *key)
+{
+    const OptionSpec *option = find_option(key, OPT_ALL);
+    return option ? option->groups : 0;
+}
+
 bool setting_is_neutral(const char *key)
 {
     const char *dot = strchr(key, '.');

@@ -131,6 +131,7 @@ int settings_write(Text *out, const Settings *settings, const char *stage, Err *
 // The same one by one; key may hold a stage. A list is visited once an item.
 typedef int (*SettingVisitor)(void *self, const char *key, const char *value, bool is_text, bool is_list, Err *err);
 int settings_visit(const Settings *settings, const char *stage, SettingVisitor visit, void *self, Err *err);
+unsigned setting_groups(const char *key); // OPT_*, in which the option stands; 0: there is none of that name
 bool setting_is_neutral(const char *key); // "micro-rows", "pretrain.micro-rows": a run may be resumed with another value
 bool settings_given(const Settings *settings, const char *key);  // by a profile or on the command line; "lr" or "pretrain.lr"
 int options_help(Text *out, unsigned groups, const char *except, const char *defaults, Err *err); // name, default, unit or range, one line each

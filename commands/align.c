@@ -99,6 +99,7 @@ static int check_options(const CommandContext *cx, Err *err)
     if (!o->reward.count)
         return err_input(err, "align: --reward SPEC is missing (head:DIR, lexicon:FILE, length:N or command:PROGRAM)");
     if (!o->output) return err_input(err, "align: -o RUN is missing (the run directory)");
+    if (refuse_ppo_options(cx->settings, o, err)) return -1;
     if (o->temperature == 0)
         return err_input(err, "align: --temperature must be above 0: greedy answers to a prompt are all the same");
     return 0;

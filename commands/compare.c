@@ -30,6 +30,18 @@ static const char *const arm_stage[] = {[ARM_BASE] = "eval", [ARM_BEST_OF] = "ev
 
 typedef struct { Settings settings; Options options; Text *words; char **argv; size_t argc, own; } ArmSettings;
 
+// What a setting of its own can change of an arm; the rest is made once for all of them, or is not read.
+static int check_key(const PlanArm *arm, const char *key, Err *err)
+{
+    static const unsigned groups[] = {[ARM_BASE] = OPT_SAMPLE, [ARM_BEST_OF] = OPT_SAMPLE, [ARM_SFT] = OPT_SAMPLE | OPT_TRAIN,
+        [ARM_RAFT] = OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN, [ARM_PPO] = OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_PPO};
+    static const char *const shared[] = {"reward", "gold", "timeout", "prompt-tokens", "eval-prompts", "reference", "algo", "iteration", "explain"};
+    bool used = (setting_groups(key) & groups[arm->kind]) || (arm->kind == ARM_SFT && !strcmp(key, "limit"));
+    for (size_t i = 0; used && i < sizeof shared / sizeof *shared; i++) used = strcmp(key, shared[i]) != 0;
+    if (used || !setting_groups(key)) return 0; // one that does not exist is named by settings_parse
+    return err_input(err, "%s is not a setting of its own: it is not read for this kind of arm, or shared by all of them", key);
+}
+
 static void arm_settings_free(ArmSettings *s)
 {
     settings_free(&s->settings);
@@ -161,14 +173,15 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
 {
     Experiment *e = &c->e;
     PpoOptions ppo = ppo_options(o);
-    PolicyOptions how = {.sample = sample_options(o, &e->model.config), .seed = o->seed, .experts = o->expert.items, .expert_count = o->expert.count};
+    PolicyOptions how;
+    ExpertNames experts;
     EvaluateOptions measure = evaluation_of(e, o);
     Policy policy = {0};
     Model model = {0};
     Run run = {0};
     RunState state = {0};
     Text name = {0};
-    int status = train_options(&how.train, o, err) || experiment_copy_start(e, &model, err) ||
+    int status = experiment_policy_options(&how, &experts, e, o, err) || experiment_copy_start(e, &model, err) ||
         (arm->kind == ARM_PPO && model_add_value_head(&model, err)) || freeze_layers(&model, o, err) ||
         policy_init(&policy, &model, &e->reference, &e->tokenizer, &e->prompts, &c->cx->compute, &how, err) ||
         text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
@@ -180,7 +193,7 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         .listener = {.self = result, .measured = keep_evaluation}};
     if (!status) status = monitors_parse(&alignment.monitors, o->stop_when.items, o->stop_when.count, err) ||
         monitors_check(&alignment.monitors, e->rewards.gold, o->eval_prompts > 0, err) || alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
-        run_finish(&run, err);
+        trajectory_of_run(&result->trajectory, &run, err) || run_finish(&run, err);
     result->generated = alignment.generated;
     result->seconds = alignment.seconds;
     state_close(&state);
@@ -201,6 +214,38 @@ static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *re
     else if (!status) status = run_base(c, arm, &s.options, result, err);
     arm_settings_free(&s);
     return status;
+}
+
+// ---- how much there is to do ---------------------------------------------------------------------------------------------------------
+
+// In tokens that pass through the language model, roughly: reading one counts 1, learning from one 2 more, both heads together 1.
+static double arm_work(const Comparison *c, ArmKind kind, const Options *o)
+{
+    double length = (double)(o->prompt_tokens + o->max_new), drawn = (double)o->max_new + 2 * length; // drawn, read by p0, by the heads
+    double b = (double)(o->stage_prompts ? o->stage_prompts : c->e.prompts.count), answers = (double)o->iterations * b * (double)o->samples;
+    double asked = (double)o->eval_prompts, evaluation = asked * drawn + (double)c->e.held_out_documents.tokens, epochs = (double)o->epochs;
+    switch (kind) {
+    case ARM_BASE: return evaluation;
+    case ARM_BEST_OF: return evaluation + asked * ((double)o->samples - 1) * drawn;
+    case ARM_SFT: return evaluation + 3 * epochs * length * (double)(o->limit ? o->limit : c->e.train.count / 2);
+    case ARM_RAFT:
+    case ARM_PPO: break;
+    }
+    double measured = 1 + (double)o->iterations / (double)(o->eval_every ? o->eval_every : 1);
+    double learned = kind == ARM_PPO ? answers : o->accept > 0 ? o->accept * answers : answers / (double)o->samples;
+    return measured * evaluation + answers * drawn + 3 * epochs * length * learned + (kind == ARM_PPO ? 2 * length * answers : 0);
+}
+
+// Once texts are read and prompts cut; the caller frees it.
+static double *plan_work(const Comparison *c, const Plan *plan, Err *err)
+{
+    double *work = mem_new(err, plan->arm_count, sizeof *work);
+    for (size_t a = 0; work && a < plan->arm_count; a++) {
+        ArmSettings s;
+        if (!arm_settings_init(&s, c->cx, plan->arms + a, c->cx->options.seed, err)) work[a] = arm_work(c, plan->arms[a].kind, &s.options);
+        arm_settings_free(&s);
+    }
+    return work;
 }
 
 // ---- the command -------------------------------------------------------------------------------------------------------------------
@@ -228,6 +273,7 @@ static int check_arms(const CommandContext *cx, const Plan *plan, Err *err)
     for (size_t a = 0; a < plan->arm_count; a++) {
         ArmSettings s;
         int status = arm_settings_init(&s, cx, plan->arms + a, cx->options.seed, err);
+        for (size_t i = 0; !status && i < plan->arms[a].count; i++) status = check_key(plan->arms + a, plan->arms[a].keys[i], err);
         PolicyOptions how = {.sample = sample_options(&s.options, &(ModelConfig){.eos = -1}), .expert_count = s.options.expert.count};
         RankOptions rank = rank_options(&s.options);
         if (!status && plan->arms[a].kind == ARM_PPO) status = ppo_check(&how, &rank, err);
@@ -247,7 +293,9 @@ static int print(const Plan *plan, const Options *o, Err *err)
         return object ? print_json(object, err) : -1;
     }
     int status = plan_table(&table, plan, err);
-    if (!status) printf("\n%s\n%s/report.html shows it, comparison.json holds the figures, arms/ the runs\n", table.data, o->output);
+    if (!status)
+        printf("\n%s\n%s: report.html shows it, comparison.md holds tables, at equal cost too, comparison.json the figures, arms/ the runs\n", table.data,
+            o->output);
     text_free(&table);
     return status;
 }
@@ -268,9 +316,13 @@ static int run(CommandContext *cx, Err *err)
         experiment_make_language_model(&c.e, err) || experiment_make_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
     plan.key = key;
+    double *work = status ? NULL : plan_work(&c, &plan, err);
+    plan.work = work;
+    if (!status && !work) status = -1;
     if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err) || run_finish(&c.e.run, err);
     experiment_close(&c.e);
     plan_close(&plan);
+    mem_free(work);
     return status ? -1 : 0;
 }
 

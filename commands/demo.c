@@ -3,6 +3,7 @@
 #include "commands/commands.h"
 #include "commands/experiment.h"
 #include "commands/learning.h"
+#include "commands/policies.h"
 #include "study/report.h"
 #include "study/scoring.h"
 
@@ -86,9 +87,12 @@ static int conclude(const CommandContext *cx, const Run *run, Audience *audience
 static int run(CommandContext *cx, Err *err)
 {
     Experiment e;
-    Audience audience = {.options = &cx->options, .lines = json_array()};
+    Audience audience = {.options = &cx->options};
     double started = os_now_s();
     if (cx->word_count) return err_input(err, "demo: unexpected \"%s\"; everything is named by options", cx->words[0]);
+    Options align;
+    if (settings_resolve(&align, cx->settings, "align", err) || refuse_ppo_options(cx->settings, &align, err)) return -1;
+    audience.lines = json_array();
     int status = experiment_open(&e, "demo", cx->settings, &cx->options, &cx->compute, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
     else if (!status) status = experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) ||

@@ -273,20 +273,6 @@ int experiment_copy_start(const Experiment *e, Model *copy, Err *err)
 
 // ---- alignment --------------------------------------------------------------------------------------------------------------------
 
-// The first `tokens` tokens of each review that goes on after them.
-static int cut_prompts(PromptList *list, const Experiment *e, const Corpus *corpus, const Indices *from, size_t tokens, Err *err)
-{
-    size_t n = from ? from->count : corpus->count;
-    for (size_t i = 0; i < n; i++) {
-        const CorpusItem *item = corpus->items + (from ? from->items[i] : i);
-        if (prompts_add(list, item->id, item->text, item->length, err)) return -1;
-        Prompt *prompt = list->items + list->count - 1;
-        if (prompt_cut(prompt, &e->tokenizer, tokens, err)) return -1;
-        if (prompt->ids.length < tokens) prompts_drop_last(list);
-    }
-    return list->count ? 0 : err_input(err, "no review is longer than --prompt-tokens %zu", tokens);
-}
-
 // --reward and --gold as they are given, else the heads.
 static int open_rewards(Experiment *e, const Options *o, Err *err)
 {
@@ -308,7 +294,7 @@ int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
     Options evaluate;
     if (settings_resolve(&evaluate, e->settings, "eval", err)) return -1;
     if (indices_thin_out(&asked, &e->probe, 2 * o->eval_prompts, err)) return -1; // some are too short
-    int status = cut_prompts(&e->prompts, e, &e->train, NULL, o->prompt_tokens, err) || cut_prompts(&e->eval_prompts, e, &e->test, &asked, o->prompt_tokens, err);
+    int status = prompts_cut(&e->prompts, e, &e->train, NULL, o, err) || prompts_cut(&e->eval_prompts, e, &e->test, &asked, o, err);
     mem_free(asked.items);
     if (status || indices_thin_out(&texts, &e->held_out, evaluate.limit, err)) return -1;
     status = documents_encode(&e->held_out_documents, &e->test, texts.items, texts.count, &e->tokenizer, e->eos, e->model.config.context, err);
@@ -317,15 +303,26 @@ int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
     return status || experiment_copy_start(e, &e->reference, err) ? -1 : open_rewards(e, o, err);
 }
 
+// Human answers are of the texts, which are recorded already.
+static int record_given(Experiment *e, const Options *o, Err *err)
+{
+    Options files = *o;
+    files.expert.count = 0;
+    for (size_t i = 0; i < o->expert.count; i++)
+        if (strcmp(o->expert.items[i], HUMAN)) files.expert.items[files.expert.count++] = o->expert.items[i];
+    return record_sources(&e->run, &files, err);
+}
+
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 {
     Options o;
     Policy policy = {0};
-    if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || record_sources(&e->run, &o, err)) return -1;
-    PolicyOptions how = {.sample = sample_options(&o, &e->model.config), .seed = o.seed, .experts = o.expert.items, .expert_count = o.expert.count};
+    if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || record_given(e, &o, err)) return -1;
+    PolicyOptions how;
+    ExpertNames experts;
     PpoOptions ppo = ppo_options(&o);
     if ((wants_ppo(&o) && model_add_value_head(&e->model, err)) || freeze_layers(&e->model, &o, err)) return -1;
-    if (train_options(&how.train, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
+    if (experiment_policy_options(&how, &experts, e, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
     EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
         .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
         .sample = sample_options(&o, &e->model.config), .seed = o.seed};
@@ -347,6 +344,7 @@ void experiment_close(Experiment *e)
     documents_free(&e->held_out_documents);
     for (size_t i = 0; i < HEADS; i++) mem_free(e->heads[i].folder);
     mem_free(e->start);
+    mem_free(e->human);
     prompts_free(&e->prompts);
     prompts_free(&e->eval_prompts);
     model_free(&e->reference);

@@ -48,6 +48,8 @@ typedef struct {
     Model model, reference;    // the policy, and p0: where alignment starts
     struct { char *folder; uint64_t hash; } heads[HEADS]; // NULL: --reward or --gold stand for it
     PromptList prompts, eval_prompts;
+    char *human;               // the file with human answers, once it was asked for
+    size_t human_tokens;       // which are at most so long
     Documents held_out_documents;
     RewardSet rewards;
 } Experiment;
@@ -57,6 +59,10 @@ int experiment_open(Experiment *e, const char *command, const Settings *settings
 int experiment_make_tokenizer(Experiment *e, Err *err);      // RUN/tokenizer.json
 int experiment_make_language_model(Experiment *e, Err *err); // RUN/lm
 int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/gold, RUN/heads.json
+/* Sampling, training and experts as the options of a stage say. The expert "human" answers prompts of positive reviews as their
+ * authors went on, at most --max-new tokens of it. */
+typedef struct { const char *paths[LIST_MAX], *names[LIST_MAX]; } ExpertNames; // lives as long as the policy
+int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *options, Err *err);
 // The language model once more, to be trained; mapped from its file where that can be.
 int experiment_copy_start(const Experiment *e, Model *copy, Err *err);
 // Prompts, evaluation prompts, held-out texts, rewards, p0: what any way to align needs; of the options of its stage.

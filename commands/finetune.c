@@ -93,7 +93,7 @@ const Command command_finetune = {
     .operands = "CKPT",
     .summary = "RAFT step 3: fine-tune on the selected candidates; writes a checkpoint",
     .groups = OPT_COMMON | OPT_RUN | OPT_DATA | OPT_TRAIN | OPT_ALIGN,
-    .except = "limit algo expert reference iterations stage-prompts eval-prompts eval-every explain prompt-tokens",
+    .except = "limit algo expert reference iterations stage-prompts eval-prompts eval-every explain stop-when prompt-tokens",
     .defaults = STAGE_TRAIN_DEFAULTS,
     .help = "finetune CKPT --data R.jsonl -o DIR trains on the response tokens of the lines marked selected, in the order\n"
             "of the file, with AdamW and its schedule started afresh. Token ids are used as they are. For a later stage of\n"

@@ -2,6 +2,7 @@
 /* policies.c - options and files made into a policy. Knows no command. */
 #include "commands/policies.h"
 
+#include "base/options.h"
 #include "commands/training.h"
 #include "files/chat.h"
 #include "files/checkpoint.h"
@@ -115,6 +116,16 @@ RankOptions rank_options(const Options *o)
 }
 
 bool wants_ppo(const Options *o) { return o->algo && !strcmp(o->algo, "ppo"); }
+
+int refuse_ppo_options(const Settings *settings, const Options *o, Err *err)
+{
+    for (size_t i = 0; !wants_ppo(o) && i < settings->count; i++) {
+        const Assignment *a = settings->assignments + i;
+        if (a->source != FROM_COMMAND_LINE || !(a->option->groups & OPT_PPO) || (a->option->groups & ~(unsigned)OPT_PPO & OPT_ALL)) continue;
+        return err_input(err, "--%s is an option of PPO: --algo raft would ignore it", a->option->name);
+    }
+    return 0;
+}
 
 PpoOptions ppo_options(const Options *o)
 {

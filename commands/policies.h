@@ -44,6 +44,7 @@ void setup_free(PolicySetup *setup);
 SampleOptions sample_options(const Options *options, const ModelConfig *config);
 RankOptions rank_options(const Options *options);
 bool wants_ppo(const Options *options); // --algo ppo
+int refuse_ppo_options(const Settings *settings, const Options *options, Err *err); // given on the command line to a run of RAFT
 PpoOptions ppo_options(const Options *options);
 int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
 // The hashes of what --reward, --gold and --expert read, under their names; a program's text is not looked at.

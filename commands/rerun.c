@@ -117,12 +117,14 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && !strcmp(name + n - m, end);
 }
 
-// What differs by machine and time, and what only an unfinished run holds, is not compared; nor is what is no result at all.
-static bool is_result(const char *name)
+// What differs by machine and time, and what only an unfinished run holds, is not compared; nor is what is no result at all. A
+// comparison's arms/NAME.json hold seconds; what else they hold is in comparison.json.
+static bool is_result(const char *folder, const char *name)
 {
     const char *const others[] = {"provenance.json", "timing.jsonl"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (!strcmp(name, others[i])) return false;
+    if (!strcmp(folder, "arms")) return false;
     return ends_with(name, ".json") || ends_with(name, ".jsonl") || ends_with(name, ".safetensors");
 }
 
@@ -138,7 +140,7 @@ static int compare_folder(Rerun *r, const char *root, bool is_new, const char *s
         char *path = status ? NULL : os_join(err, root, name.data), *old = path ? os_join(err, r->from, name.data) : NULL;
         if (!old) status = -1;
         else if (os_is_folder(path)) status = strcmp(names.names[i], "state") ? compare_folder(r, root, is_new, name.data, err) : 0;
-        else if (is_result(names.names[i]) && !(is_new && os_is_file(old))) status = compare_file(r, name.data, err);
+        else if (is_result(sub, names.names[i]) && !(is_new && os_is_file(old))) status = compare_file(r, name.data, err);
         text_free(&name);
         mem_free(path);
         mem_free(old);

@@ -69,6 +69,7 @@ const Command command_trace = {
     .operands = "forward CKPT | step CKPT | ppo",
     .summary = "every intermediate of a pass, or gradients and updates of training steps",
     .groups = OPT_COMMON | OPT_TRACE | OPT_PPO,
+    .except = "kl-target kl-gain",
     .help = "trace forward CKPT --ids 5,7,9 -o OUT.safetensors writes embedding, layers.N.*, norm and logits [1,T,V].\n"
             "trace step CKPT --batch B.safetensors --steps 3 -o OUT.safetensors reads input_ids and labels [B,T] (unshifted, -100 = not\n"
             "counted) and writes logits, loss, grad_norm (before clipping), grad.NAME of the first step and after.NAME of the last.\n"

@@ -68,7 +68,7 @@ static json_t *train_json(const Alignment *a)
 // The model after `iteration` iterations, and the iteration that led there when there was one.
 static int write_measures(Alignment *a, size_t iteration, const Evaluation *e, bool after_training, double tokens_per_s, const char *stopped, Err *err)
 {
-    json_t *line = json_pack("{s:I}", "iteration", (json_int_t)iteration);
+    json_t *line = json_pack("{s:I,s:I}", "iteration", (json_int_t)iteration, "generated", (json_int_t)a->generated);
     int status = evaluation_add_json(line, e, err);
     if (!status && stopped && json_object_set_new(line, "stopped", json_string(stopped))) status = err_failed(err, "out of memory");
     if (!status && after_training && (json_object_set_new(line, "stage", stage_json(a)) ||
@@ -119,6 +119,7 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     Evaluation e;
     size_t every = a->evaluate_every ? a->evaluate_every : 1;
     if (!a->evaluate->prompts || (iteration % every && iteration != a->iterations)) return 0;
+    double started = os_now_s(), elapsed = a->seconds + (started - a->counted) - a->measuring;
     a->evaluate->progress = sample_progress;
     a->evaluate->progress_self = a;
     progress_start(&a->bar, "evaluate", "answer", 0, a->quiet);
@@ -130,7 +131,8 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     if (!status) status = write_answers(a, iteration, &answers, err);
     samples_free(&answers);
     if (status) return -1;
-    if (run_timing(a->run, "evaluate", e.sample_seconds, e.tokens, err)) return -1;
+    if (run_timing_at(a->run, "evaluate", e.sample_seconds, e.tokens, &(RunPlace){iteration, a->generated, elapsed}, err)) return -1;
+    a->measuring += os_now_s() - started;
     return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), sight.why, err);
 }
 
@@ -320,6 +322,7 @@ static int restore(Alignment *a, Err *err)
         {"reward", NULL, &a->all.mean}, {"selected_reward", NULL, &a->kept.mean}, {"kl", NULL, &a->kl.mean},
         {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
         {"train_targets", &last->targets, NULL}, {"generated", &a->generated, NULL}, {"seconds", NULL, &a->seconds},
+        {"measuring", NULL, &a->measuring},
         {"stopped", &a->stopped, NULL}, {"monitors_seen", &m->seen, NULL}, {"best_iteration", &m->best_iteration, NULL},
         {"best", NULL, &m->best}, {"best_low", NULL, &m->best_low}, {"first_diversity", NULL, &m->first_diversity}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) state_keep(state, values[i]);

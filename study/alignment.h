@@ -6,8 +6,9 @@
  *     if (alignment_run(&a, &run, &err)) return -1;          // goes on where state (study/state.h) says that it was cut off
  *
  * Files: iter_000/candidates.jsonl (ranked), metrics.jsonl, timing.jsonl, checkpoint/. A line of metrics holds the model after
- * so many iterations, 0 being before the first: {"iteration",evaluation..., "stage":{...}, "train":{...}}, where stage and train
- * tell of the iteration that led there. Without evaluation prompts (evaluate->prompts NULL) a line measures the candidates with
+ * so many iterations, 0 being before the first: {"iteration","generated",evaluation..., "stage":{...}, "train":{...}}: generated
+ * is the number of tokens drawn to get there, stage and train tell of the iteration that led there. An evaluation's line of timing
+ * holds "iteration", "generated" and "elapsed", the seconds of collecting, ranking and fine-tuning until then. Without evaluation prompts (evaluate->prompts NULL) a line measures the candidates with
  * which this model answered its stage, and stage and train tell of that same iteration; the last model has no line.
  */
 #ifndef RAFT_STUDY_ALIGNMENT_H
@@ -47,6 +48,7 @@ typedef struct {
     double sample_seconds, train_seconds;
     size_t generated;       // tokens of all stages so far
     double seconds;         // wall clock so far, of earlier processes, too
+    double measuring;       // of these, what evaluations took
     float *scores;          // [candidates] raw rewards of the stage under way
     // of the iteration under way
     Run *run;

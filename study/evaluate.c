@@ -281,19 +281,48 @@ int evaluation_interval_heading(Text *out, Err *err)
     return status;
 }
 
+// "x [low, high]", or "-"
+static const char *interval_cell(char cell[64], const Column *column, const Evaluation *e)
+{
+    const Measure *m = (const Measure *)(const void *)((const char *)e + column->offset);
+    int d = column->decimals;
+    double f = column->factor;
+    if (m->n) snprintf(cell, 64, "%.*f [%.*f, %.*f]", d, m->mean * f, d, m->lo * f, d, m->hi * f);
+    else snprintf(cell, 64, "-");
+    return cell;
+}
+
 int evaluation_interval_row(Text *out, const Evaluation *e, Err *err)
 {
     int status = 0;
-    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++) {
-        const Measure *m = (const Measure *)(const void *)((const char *)e + columns[i].offset);
-        char cell[64] = "-";
-        if (!columns[i].interval) continue;
-        int d = columns[i].decimals;
-        double f = columns[i].factor;
-        if (m->n) snprintf(cell, sizeof cell, "%.*f [%.*f, %.*f]", d, m->mean * f, d, m->lo * f, d, m->hi * f);
-        status = text_printf(out, err, "  %-22s", cell);
-    }
+    char cell[64];
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
+        if (columns[i].interval) status = text_printf(out, err, "  %-22s", interval_cell(cell, columns + i, e));
     return status;
+}
+
+int evaluation_markdown_heading(Text *out, Err *err)
+{
+    int status = 0;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
+        if (columns[i].interval) status = text_printf(out, err, " %s |", columns[i].heading);
+    return status;
+}
+
+int evaluation_markdown_row(Text *out, const Evaluation *e, Err *err)
+{
+    int status = 0;
+    char cell[64];
+    for (size_t i = 0; i < sizeof columns / sizeof *columns && !status; i++)
+        if (columns[i].interval) status = text_printf(out, err, " %s |", interval_cell(cell, columns + i, e));
+    return status;
+}
+
+size_t evaluation_interval_columns(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) count += columns[i].interval;
+    return count;
 }
 
 int evaluation_row(Text *out, const char *label, const Evaluation *e, double tokens_per_s, Err *err)

@@ -67,6 +67,10 @@ void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n); //
 // A table for people, each measure as "mean [low, high]"; no line breaks.
 int evaluation_interval_heading(Text *out, Err *err);
 int evaluation_interval_row(Text *out, const Evaluation *evaluation, Err *err);
+// The same columns for a table in Markdown: " x [low, high] |" each, after what the caller begins a row with.
+size_t evaluation_interval_columns(void);
+int evaluation_markdown_heading(Text *out, Err *err);
+int evaluation_markdown_row(Text *out, const Evaluation *evaluation, Err *err);
 // A table for people: the heading, then one row an evaluation; tokens_per_s 0 leaves that column empty.
 int evaluation_heading(Text *out, const char *label, Err *err);
 int evaluation_row(Text *out, const char *label, const Evaluation *evaluation, double tokens_per_s, Err *err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "files/jsonl.h"
+#include "study/progress.h"
 
 // ---- arms --------------------------------------------------------------------------------------------------------------------------
 
@@ -74,6 +75,7 @@ int plan_open(Plan *plan, const char *folder, const char *const *arms, size_t ar
 
 void plan_close(Plan *plan)
 {
+    for (size_t i = 0; plan->results && i < plan->arm_count * plan->seeds; i++) trajectory_free(&plan->results[i].trajectory);
     for (size_t a = 0; plan->arms && a < plan->arm_count; a++) {
         mem_free(plan->arms[a].name);
         mem_free(plan->arms[a].keys);
@@ -117,8 +119,10 @@ static int read_result(bool *found, PlanResult *result, const char *path, const 
     json_t *object = json_load_document(path, err);
     int status = object ? json_get_text(object, "key", &theirs, path, err) : -1;
     *found = !status && !strcmp(theirs, key);
+    if (*found) trajectory_free(&result->trajectory);
     if (*found) status = json_get_size(object, "generated", &result->generated, path, err) || json_get_number(object, "seconds", &result->seconds, path, err) ||
-        evaluation_read(&result->evaluation, object, path, err);
+        evaluation_read(&result->evaluation, object, path, err) ||
+        trajectory_read(&result->trajectory, json_object_get(object, "trajectory"), path, err);
     json_decref(object);
     return status ? -1 : 0;
 }
@@ -127,11 +131,27 @@ static int write_result(const PlanResult *result, const char *path, const char *
 {
     Text text = {0};
     json_t *object = json_pack("{s:s,s:I,s:o}", "key", key, "generated", (json_int_t)result->generated, "seconds", json_float(result->seconds));
-    int status = evaluation_add_json(object, &result->evaluation, err) || json_write_pretty(&text, object, err) ||
+    json_t *trajectory = trajectory_json(&result->trajectory, true, err);
+    int status = !trajectory || evaluation_add_json(object, &result->evaluation, err) ||
+        (result->trajectory.count && json_object_set(object, "trajectory", trajectory)) || json_write_pretty(&text, object, err) ||
         os_write_file(path, text.data, text.length, err);
     text_free(&text);
+    json_decref(trajectory);
     json_decref(object);
     return status ? -1 : 0;
+}
+
+// By the arms that are done: how long the others will take.
+static void tell_progress(const Plan *plan)
+{
+    double seconds = 0, done = 0, left = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < plan->arm_count * plan->seeds; i++) {
+        double work = plan->work ? plan->work[i / plan->seeds] : 1;
+        if (plan->results[i].done) seconds += plan->results[i].seconds, done += work, count++;
+        else left += work;
+    }
+    progress_plan("plan", count, plan->arm_count * plan->seeds, "arm", done > 0 ? seconds * left / done : 0);
 }
 
 static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult *result, PlanRunner run, void *self, Err *err)
@@ -151,6 +171,8 @@ static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult 
     if (!status && !plan->quiet)
         fprintf(stderr, "%-12s seed %" PRIu64 "  reward %7.3f  %6.1f s%s\n", arm->name, seed, result->evaluation.reward.mean, result->seconds,
             found ? "  (taken from the directory)" : "");
+    result->done = !status;
+    if (!status && !plan->quiet) tell_progress(plan);
     mem_free(path);
     return status ? err_prefix(err, "arm %s, seed %" PRIu64, arm->name, seed) : 0;
 }
@@ -159,11 +181,14 @@ static int write_comparison(const Plan *plan, Err *err)
 {
     Text text = {0};
     json_t *object = plan_json(plan, err);
-    char *path = object ? os_join(err, plan->folder, "comparison.json") : NULL;
-    int status = path ? json_write_pretty(&text, object, err) || os_write_file(path, text.data, text.length, err) : -1;
+    char *path = object ? os_join(err, plan->folder, "comparison.json") : NULL, *tables = path ? os_join(err, plan->folder, "comparison.md") : NULL;
+    int status = tables ? json_write_pretty(&text, object, err) || os_write_file(path, text.data, text.length, err) : -1;
+    text.length = 0;
+    if (!status) status = plan_markdown(&text, plan, err) || os_write_file(tables, text.data, text.length, err);
     text_free(&text);
     json_decref(object);
     mem_free(path);
+    mem_free(tables);
     return status ? -1 : 0;
 }
 
@@ -184,7 +209,7 @@ int plan_run(Plan *plan, PlanRunner run, void *self, Err *err)
 
 // ---- what it comes to --------------------------------------------------------------------------------------------------------------
 
-static size_t mean_generated(const Plan *plan, size_t arm)
+size_t plan_generated(const Plan *plan, size_t arm)
 {
     size_t sum = 0;
     for (size_t s = 0; s < plan->seeds; s++) sum += plan->results[arm * plan->seeds + s].generated;
@@ -194,13 +219,16 @@ static size_t mean_generated(const Plan *plan, size_t arm)
 static json_t *arm_json(const Plan *plan, size_t a, Err *err)
 {
     const PlanArm *arm = plan->arms + a;
-    json_t *object = json_pack("{s:s,s:s,s:I}", "arm", arm->name, "kind", kind_names[arm->kind], "generated", (json_int_t)mean_generated(plan, a));
+    json_t *object = json_pack("{s:s,s:s,s:I}", "arm", arm->name, "kind", kind_names[arm->kind], "generated", (json_int_t)plan_generated(plan, a));
     json_t *settings = json_object(), *seeds = json_array();
     int bad = 0;
     for (size_t i = 0; i < arm->count; i++) bad |= json_object_set_new(settings, arm->keys[i], json_string(arm->values[i]));
     for (size_t s = 0; s < plan->seeds; s++) {
         json_t *one = json_pack("{s:I}", "seed", (json_int_t)(plan->first_seed + s));
-        bad |= evaluation_add_json(one, &plan->results[a * plan->seeds + s].evaluation, err) || json_array_append_new(seeds, one);
+        const PlanResult *result = plan->results + a * plan->seeds + s;
+        bad |= evaluation_add_json(one, &result->evaluation, err);
+        if (result->trajectory.count) bad |= json_object_set_new(one, "trajectory", trajectory_json(&result->trajectory, false, err));
+        bad |= json_array_append_new(seeds, one);
     }
     bad |= json_object_set_new(object, "settings", settings) || evaluation_add_json(object, plan->means + a, err) || json_object_set_new(object, "seeds", seeds);
     if (!bad) return object;
@@ -217,16 +245,4 @@ json_t *plan_json(const Plan *plan, Err *err)
     json_decref(arms);
     if (!object) err_failed(err, "out of memory, or a measure that is no number, while writing the comparison");
     return object;
-}
-
-int plan_table(Text *out, const Plan *plan, Err *err)
-{
-    int status = text_printf(out, err, "%-12s %9s", "arm", "generated") || evaluation_interval_heading(out, err) || text_printf(out, err, " %8s\n", "seconds");
-    for (size_t a = 0; !status && a < plan->arm_count; a++) {
-        double seconds = 0;
-        for (size_t s = 0; s < plan->seeds; s++) seconds += plan->results[a * plan->seeds + s].seconds / (double)plan->seeds;
-        status = text_printf(out, err, "%-12s %9zu", plan->arms[a].name, mean_generated(plan, a)) ||
-            evaluation_interval_row(out, plan->means + a, err) || text_printf(out, err, " %8.1f\n", seconds);
-    }
-    return status ? -1 : 0;
 }

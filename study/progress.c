@@ -78,3 +78,14 @@ void progress_finish(Progress *p, const char *note)
     print_rate(p, seconds);
     fputc('\n', stderr);
 }
+
+void progress_plan(const char *name, size_t done, size_t total, const char *unit, double left)
+{
+    fprintf(stderr, "%-10s %zu of %zu %ss", name, done, total, unit);
+    if (left > 0) {
+        fputs("  about ", stderr);
+        print_time(left);
+        fputs(" left", stderr);
+    }
+    fputc('\n', stderr);
+}

@@ -362,12 +362,19 @@ static int add_line(const Run *run, const char *name, Text *contents, json_t *li
 
 int run_metrics(Run *run, json_t *line, Err *err) { return add_line(run, "metrics.jsonl", &run->metrics, line, err); }
 
-int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err)
+int run_timing_at(Run *run, const char *stage, double seconds, size_t tokens, const RunPlace *place, Err *err)
 {
     json_t *line = json_pack("{s:s,s:f,s:I}", "stage", stage, "seconds", seconds, "tokens", (json_int_t)tokens);
-    if (line && tokens && seconds > 0 && set(line, "tokens_per_s", json_real((double)tokens / seconds), err))
-        return json_decref(line), -1;
-    return add_line(run, "timing.jsonl", &run->timing, line, err);
+    int status = line && tokens && seconds > 0 ? set(line, "tokens_per_s", json_real((double)tokens / seconds), err) : 0;
+    if (line && place && !status)
+        status = set(line, "iteration", json_integer((json_int_t)place->iteration), err) ||
+            set(line, "generated", json_integer((json_int_t)place->generated), err) || set(line, "elapsed", json_real(place->elapsed), err);
+    return status ? json_decref(line), -1 : add_line(run, "timing.jsonl", &run->timing, line, err);
+}
+
+int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err)
+{
+    return run_timing_at(run, stage, seconds, tokens, NULL, err);
 }
 
 static int put_back(const Run *run, const char *name, Text *contents, const char *lines, Err *err)

@@ -42,6 +42,9 @@ int run_record_file(Run *run, const char *key, const char *path, Err *err); // t
 int run_mark_checkpoint(const Run *run, const char *folder, uint64_t hash, Err *err); // a copy of the provenance beside a checkpoint
 int run_metrics(Run *run, json_t *line, Err *err);                   // steals line
 int run_timing(Run *run, const char *stage, double seconds, size_t tokens, Err *err);
+// The same, and where in an alignment: after so many iterations and tokens, and so many seconds of work.
+typedef struct { size_t iteration, generated; double elapsed; } RunPlace;
+int run_timing_at(Run *run, const char *stage, double seconds, size_t tokens, const RunPlace *place /* NULL: nowhere */, Err *err);
 int run_restore(Run *run, const char *metrics, const char *timing, Err *err);   // the lines of before a kill
 int run_finish(Run *run, Err *err);                                  // says so in the provenance, removes the files of state/
 char *run_path(const Run *run, const char *name, Err *err);          // owned by the caller; parent folders exist afterwards

@@ -109,6 +109,38 @@ static void only_the_named_layers_are_trained(void **state)
     expect(raft("compare --profile contract --init @/start --seeds 1 --arm raft --train-layers 5 -o @/five"), 2, "--train-layers 5: the model has layers 0 to 0");
 }
 
+// ---- what people wrote -----------------------------------------------------------------------------------------------------------
+
+static void human_answers_compete_where_the_review_is_positive(void **state)
+{
+    (void)state;
+    expect(raft("compare --profile contract --init @/start --seeds 1 --arm \"h:raft expert=human iterations=1\" -o @/human --quiet"), 0, "h ");
+    char *path = cli_path("human/arms/h-s1/iter_000/candidates.jsonl");
+    JsonLines in;
+    json_t *line;
+    Err err = {0};
+    size_t human = 0, slots = 0;
+    assert_ok(jsonl_open(&in, path, &err), &err);
+    while (jsonl_next(&in, &line, &err) == 1) {
+        size_t k = (size_t)json_figure(line, "k", NULL);
+        const char *id = json_string_value(json_object_get(line, "prompt_id"));
+        bool positive = strtoul(id + strlen("review "), NULL, 10) % 2 == 1; // of the built-in ones
+        slots += k == 0;
+        if (k == 4) { // after the policy's four
+            human++;
+            assert_true(positive);
+            assert_string_equal(json_string_value(json_object_get(line, "source")), "human");
+            assert_true(json_array_size(json_object_get(line, "tokens")) <= 12);
+            assert_true(json_figure(line, "logprob", NULL) == json_figure(line, "ref_logprob", NULL)); // before any training
+        }
+        json_decref(line);
+    }
+    jsonl_close(&in);
+    free(path);
+    assert_int_equal(slots, 8);
+    assert_true(human > 0 && human < 8);
+}
+
 // ---- heads -------------------------------------------------------------------------------------------------------------------------
 
 static void heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews(void **state)
@@ -205,6 +237,7 @@ int main(void)
         cmocka_unit_test(init_is_read_where_it_lies_and_recorded),
         cmocka_unit_test(adapt_trains_the_taken_model_first),
         cmocka_unit_test(only_the_named_layers_are_trained),
+        cmocka_unit_test(human_answers_compete_where_the_review_is_positive),
         cmocka_unit_test(heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews),
         cmocka_unit_test(heads_are_shared_by_their_hash),
         cmocka_unit_test(a_head_that_nobody_asks_is_not_made),

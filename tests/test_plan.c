@@ -59,6 +59,20 @@ static void an_arm_has_a_name_a_kind_and_settings(void **state)
 
 typedef struct { size_t calls, fail_at; char order[200]; } Runner;
 
+// Measured at the start and after 100, 200, ... tokens; PPO takes twice as many and thrice the time for the same.
+static int fake_trajectory(PlanResult *result, bool ppo, Err *err)
+{
+    size_t count = 5;
+    if (!(result->trajectory.points = mem_new(err, count, sizeof *result->trajectory.points))) return -1;
+    result->trajectory.count = count;
+    for (size_t i = 0; i < count; i++) {
+        double x = (double)i + (ppo ? 0.5 : 0);
+        result->trajectory.points[i] = (TrajectoryPoint){.iteration = i, .generated = 100 * i * (ppo ? 2 : 1), .seconds = (double)i * (ppo ? 3 : 1),
+            .evaluation = {.reward = {.mean = x, .lo = x - 0.25, .hi = x + 0.25, .n = 8}}};
+    }
+    return 0;
+}
+
 static int fake_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *result, Err *err)
 {
     Runner *r = self;
@@ -70,7 +84,7 @@ static int fake_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *r
     result->evaluation.reward = (Measure){.mean = x, .lo = x - 0.5, .hi = x + 0.5, .n = 8};
     result->evaluation.perplexity = (Measure){.mean = 3, .lo = 2.5, .hi = 3.5, .n = 8};
     result->generated = 100 * seed;
-    return 0;
+    return arm->kind == ARM_RAFT || arm->kind == ARM_PPO ? fake_trajectory(result, arm->kind == ARM_PPO, err) : 0;
 }
 
 static int run_fake(Runner *runner, uint64_t key, bool resume, Err *err)
@@ -135,6 +149,59 @@ static void a_damaged_result_is_named(void **state)
     free(path);
 }
 
+// ---- at equal cost -----------------------------------------------------------------------------------------------------------------
+
+static void a_trajectory_is_found_by_cost_and_read_back(void **state)
+{
+    (void)state;
+    Err err = {0};
+    PlanResult result = {0};
+    Trajectory back;
+    assert_ok(fake_trajectory(&result, false, &err), &err);
+    const Trajectory *t = &result.trajectory;
+    assert_ptr_equal(trajectory_at_tokens(t, 250), t->points + 2);
+    assert_ptr_equal(trajectory_at_tokens(t, 290), t->points + 3); // 300 is within a twentieth
+    assert_ptr_equal(trajectory_at_tokens(t, 1e9), t->points + 4);
+    assert_ptr_equal(trajectory_at_seconds(t, 1.9), t->points + 1);
+    t->points[0].generated = 10;
+    assert_null(trajectory_at_tokens(t, 9));
+    json_t *with = trajectory_json(t, true, &err), *without = trajectory_json(t, false, &err);
+    assert_null(json_object_get(json_array_get(without, 1), "seconds"));
+    assert_ok(trajectory_read(&back, with, "x.json", &err), &err);
+    assert_int_equal(back.count, 5);
+    assert_true(back.points[3].generated == 300 && back.points[3].seconds == 3 && back.points[3].evaluation.reward.hi == 3.25);
+    trajectory_free(&back);
+    json_object_set_new(json_array_get(with, 2), "generated", json_string("many"));
+    assert_input_error(trajectory_read(&back, with, "x.json", &err), &err, "x.json: key \"generated\"");
+    json_decref(with);
+    json_decref(without);
+    trajectory_free(&result.trajectory);
+}
+
+static void arms_stand_beside_each_other_at_equal_tokens_and_at_equal_seconds(void **state)
+{
+    (void)state;
+    const char *const arms[] = {"base", "raft", "ppo"};
+    Err err = {0};
+    Runner runner = {0};
+    Plan plan;
+    assert_ok(plan_open(&plan, folder, arms, 3, 5, 2, 1, false, true, &err) || plan_run(&plan, fake_arm, &runner, &err), &err);
+    plan_close(&plan);
+    char *path = path_in(folder, "comparison.md"), *text = read_file(path, NULL);
+    // RAFT is the cheaper one: 400 tokens, 4 seconds in all. PPO had learned from 400 tokens after two iterations, worked 3 seconds after one.
+    const char *const wanted[] = {"up to 400 tokens generated:", "| raft | 400 | 4.000 [3.", "| ppo | 400 | 2.500 [2.", "up to 4.0 seconds:",
+        "| raft | 4.0 | 4.000 [", "| ppo | 3.0 | 1.500 [", "| base | 550 | 5.500 ["};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!strstr(text, wanted[i])) fail_msg("\"%s\" was expected in: %s", wanted[i], text);
+    assert_null(strstr(strstr(text, "## At the same number"), "| base |"));
+    free(path);
+    free(text);
+    text = comparison();
+    assert_non_null(strstr(text, "\"trajectory\": ["));
+    assert_null(strstr(text, "seconds"));
+    free(text);
+}
+
 // ---- intervals ---------------------------------------------------------------------------------------------------------------------
 
 static void an_interval_over_runs_joins_seeds_and_prompts(void **state)
@@ -177,6 +244,7 @@ static void compare_makes_every_arm_and_resumes(void **state)
     Text output = {0};
     int status = run_raft(&output, small, folder, "");
     if (status) fail_msg("exit status %d: %s", status, output.data);
+    if (!strstr(output.data, "plan       10 of 10 arms\n")) fail_msg("no plan in: %s", output.data);
     const char *const rows[] = {"\nbase ", "\nbo3 ", "\nsft ", "\nraft ", "\nppo2 "};
     for (size_t i = 0; i < 5; i++)
         if (!strstr(output.data, rows[i])) fail_msg("no row \"%s\" in: %s", rows[i] + 1, output.data);
@@ -195,11 +263,24 @@ static void compare_makes_every_arm_and_resumes(void **state)
         free(place);
         free(answers);
     }
+    json_t *told = json_loads(before, 0, NULL);
+    const json_t *raft = json_array_get(json_object_get(told, "arms"), 3);
+    const json_t *way = json_object_get(json_array_get(json_object_get(raft, "seeds"), 0), "trajectory");
+    assert_int_equal(json_array_size(way), 2); // before, and at the end: --eval-every 10
+    assert_true(json_object_get(json_array_get(way, 1), "distinct_2") && json_object_get(json_array_get(way, 1), "kl"));
+    assert_true(json_integer_value(json_object_get(json_array_get(way, 1), "generated")) > 500);
+    json_decref(told);
     assert_int_equal(run_raft(&output, "report %s/run/arms/ppo2-s1", folder), 0);
     text_free(&output);
     assert_int_equal(run_raft(&output, small, folder, "--force --arm \"bad:ppo temperature=0.5\""), 2);
     assert_non_null(strstr(output.data, "arm bad: PPO learns from what the policy itself would say"));
     text_free(&output);
+    const char *const ignored[] = {"\"r:raft kl-coef=1\"", "\"b:base lr=1\"", "\"r:raft reward=length:3\"", "\"s:sft mode=global\""};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(run_raft(&output, "compare --profile contract -o %s/no --arm %s", folder, ignored[i]), 2);
+        if (!strstr(output.data, "is not a setting of its own")) fail_msg("arm %s: %s", ignored[i], output.data);
+        text_free(&output);
+    }
     free(path);
     free(before);
     free(after);
@@ -211,6 +292,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_arm_has_a_name_a_kind_and_settings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_comparison_that_was_cut_off_goes_on_to_the_same_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_result_is_named, set_up, tear_down),
+        cmocka_unit_test(a_trajectory_is_found_by_cost_and_read_back),
+        cmocka_unit_test_setup_teardown(arms_stand_beside_each_other_at_equal_tokens_and_at_equal_seconds, set_up, tear_down),
         cmocka_unit_test(an_interval_over_runs_joins_seeds_and_prompts),
         cmocka_unit_test(an_evaluation_is_read_back_as_it_was_written),
         cmocka_unit_test_setup_teardown(compare_makes_every_arm_and_resumes, set_up, tear_down),
