@@ -57,8 +57,8 @@ static AttentionScratch attention_scratch(const Workspace *ws)
 // ---- shares of rows ----------------------------------------------------------------------------------------------------------
 
 enum {
-    SHARE_ROWS = 108, // at most: as many whole tiles as use a packed panel often enough, while a row's values stay near
-    LEAST_SHARES = 2, // for each thread, else all threads go through the kernels together
+    SHARE_ROWS = 108,      // at most: as many whole tiles as use a packed panel often enough, while a row's values stay near
+    LEAST_SHARE_ROWS = 64, // with fewer all threads go through the kernels together: each would read all weights for little
 };
 
 typedef struct { const float *wide, *narrow; } BlockPack; // a block's first and last matrix as the matmul kernel reads them
@@ -76,7 +76,7 @@ static size_t share_rows(const Pass *pass)
 {
     const Workspace *ws = pass->ws;
     size_t threads = ws->cx->threads;
-    if (ws->cx->observer || ws->cx->backend != MATMUL_OWN || ws->rows < SHARE_ROWS * threads * LEAST_SHARES) return 0;
+    if (ws->cx->observer || ws->cx->backend != MATMUL_OWN || ws->rows < LEAST_SHARE_ROWS * threads) return 0;
     size_t shares = (ws->rows + SHARE_ROWS * threads - 1) / (SHARE_ROWS * threads) * threads; // as many for each thread
     return (ws->rows + shares - 1) / shares;
 }
@@ -98,7 +98,8 @@ static void in_shares(const Pass *pass, size_t layer, const BlockPack *w, ShareW
         fp_strict();
         OMP(omp for schedule(dynamic))
         for (size_t i = 0; i < shares; i++) {
-            Share share = {.layer = layer, .first = i * rows, .rows = rows, .slot = thread * rows, .w = *w};
+            size_t first = i * rows;
+            Share share = {.layer = layer, .first = first, .rows = rows, .slot = shares > ws->cx->threads ? thread * rows : first, .w = *w};
             if (share.first + rows > ws->rows) share.rows = ws->rows - share.first;
             work(pass, &share);
         }

@@ -6,6 +6,7 @@
 #include "commands/learning.h"
 #include "kernels/hostmath.h"
 #include "study/bench.h"
+#include "study/scaling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,11 +134,46 @@ static int part_load(Report *r, Err *err)
     return 0;
 }
 
+static json_t *curve_json(const ScaleCurve *curve, ScaleKind kind)
+{
+    json_t *points = json_array();
+    for (size_t i = 0; points && i < curve->count; i++) {
+        const ScalePoint *p = curve->points + i;
+        json_t *item = json_pack("{s:o,s:o,s:o}", "x", json_float(p->x), kind == SCALE_ROOFLINE ? "rows" : "tokens_per_s", json_float(p->tokens_per_s),
+            "peak_fraction", json_float(p->peak_fraction));
+        if (kind == SCALE_ROOFLINE && item) json_object_set_new(item, "bound", json_float(p->bound));
+        if (json_array_append_new(points, item)) return json_decref(points), NULL;
+    }
+    return points;
+}
+
+static int part_scale(Report *r, Err *err)
+{
+    ScaleCurve curves[SCALE_CURVES];
+    Text machine = {0}, svg = {0};
+    const char *path = r->cx->options.output ? r->cx->options.output : "scaling.svg";
+    if (os_is_file(path) && !r->cx->options.force)
+        return err_input(err, "%s: exists already; choose another name with -o, or --force to replace it", path);
+    if (scaling_measure(curves, &r->bench, r->cx->options.quiet, err)) return -1;
+    json_t *object = json_object();
+    for (int kind = 0; kind < SCALE_CURVES; kind++)
+        if (json_object_set_new(object, scaling_name((ScaleKind)kind), curve_json(curves + kind, (ScaleKind)kind)))
+            return json_decref(object), err_failed(err, "out of memory while building JSON");
+    int status = json_object_set_new(r->all, "scale", object) ? err_failed(err, "out of memory while building JSON") :
+        text_printf(&machine, err, "%s, %s, %zu threads, fma peak %.0f GFLOP/s", json_string_value(json_object_get(r->all, "cpu")), r->cx->compute.k->isa,
+            r->cx->compute.threads, json_number_value(json_object_get(r->all, "peak_gflops"))) ||
+        scaling_svg(&svg, curves, machine.data, err) || os_write_file(path, svg.data, svg.length, err) ? -1 : 0;
+    if (!status && !quiet(r)) printf("\nscale      %s shows the curves\n", path);
+    text_free(&machine);
+    text_free(&svg);
+    return status;
+}
+
 // ---- the command ---------------------------------------------------------------------------------------------------------------
 
 // In this order: peak memory only ever grows, so the small model's training comes before anything larger.
 static const struct { const char *name; int (*run)(Report *, Err *); } parts[] = {
-    {"train", part_train}, {"matmul", part_matmul}, {"sample", part_sample}, {"tokenizer", part_tokenizer}, {"load", part_load},
+    {"train", part_train}, {"matmul", part_matmul}, {"sample", part_sample}, {"tokenizer", part_tokenizer}, {"load", part_load}, {"scale", part_scale},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -161,12 +197,12 @@ static int run(CommandContext *cx, Err *err)
     bool all = !strcmp(wanted, "all"), known = all;
     for (size_t i = 0; i < PARTS; i++) known = known || !strcmp(wanted, parts[i].name);
     if (cx->word_count > 1 || !known)
-        return err_input(err, "bench: expected matmul, train, sample, tokenizer, load or all, found \"%s\"", cx->words[cx->word_count > 1]);
+        return err_input(err, "bench: expected matmul, train, sample, tokenizer, load, scale or all, found \"%s\"", cx->words[cx->word_count > 1]);
     char *program = os_program_path(err);
     r.bench.program = program;
     int status = program ? print_machine(&r, err) : -1;
     for (size_t i = 0; i < PARTS && !status; i++)
-        if (all || !strcmp(wanted, parts[i].name)) status = parts[i].run(&r, err);
+        if ((all && strcmp("scale", parts[i].name)) || !strcmp(wanted, parts[i].name)) status = parts[i].run(&r, err);
     if (!status && cx->options.json) status = print_json(json_incref(r.all), err);
     json_decref(r.all);
     mem_free(program);
@@ -175,7 +211,7 @@ static int run(CommandContext *cx, Err *err)
 
 const Command command_bench = {
     .name = "bench",
-    .operands = "[matmul|train|sample|tokenizer|load|all]",
+    .operands = "[matmul|train|sample|tokenizer|load|scale|all]",
     .summary = "speed, beside the peak of the CPU and beside BLIS",
     .groups = OPT_COMMON | OPT_BENCH | OPT_CORPUS,
     .help = "bench measures the fma peak first (multiply-adds that need no memory, all threads at once), then each part beside it:\n"
@@ -184,6 +220,7 @@ const Command command_bench = {
             "  sample     many sequences, one, and K answers to each prompt beside as many unrelated prompts\n"
             "  tokenizer  learning from and encoding --corpus (default: reviews made from the built-in grammar)\n"
             "  load       from starting the program to the first token; a checkpoint is written to -o (bench-checkpoint.tmp) and removed\n"
+            "  scale      not in all: curves over model size, context, sequences and threads, and the roofline, drawn to -o (scaling.svg)\n"
             "Shares of the peak count useful operations only. Speeds are medians of slices in turn with the peak, so that a machine\n"
             "that others use too gives steady ratios.",
     .needs_compute = true,

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "kernels/hostmath.h"
+
 enum { WIDTH = 360, HEIGHT = 220, TOP = 26, BOTTOM = 36, RIGHT = 14, LETTER = 7, MOST_DOTS = 24, MOST_NUMBERS = 12 };
 
 // ---- scales ---------------------------------------------------------------------------------------------------------------
@@ -207,6 +209,8 @@ static void make_scales(Scale *x, Scale *y, const Chart *c)
     *y = (Scale){y->low, y->high, y->step, y->decimals, HEIGHT - BOTTOM, TOP};
 }
 
+static double shown_x(const Chart *c, double x) { return c->power_x ? host_exp(x * host_log(2)) : x; }
+
 static void draw_axes(Html *out, const Chart *c, const Scale *x, const Scale *y)
 {
     for (double v = first_tick(y); v <= y->high + 1e-6 * y->step; v += y->step) {
@@ -217,7 +221,7 @@ static void draw_axes(Html *out, const Chart *c, const Scale *x, const Scale *y)
     for (double v = first_tick(x); v <= x->high + 1e-6 * x->step; v += x->step) {
         double at = scale_at(x, v);
         line(out, "axis", at, y->from, at, y->from + 4);
-        number_label(out, at, y->from + 16, "middle", v, x->decimals);
+        number_label(out, at, y->from + 16, "middle", shown_x(c, v), c->power_x && v < 0 ? 2 : x->decimals);
     }
     line(out, "axis", x->from, y->from, WIDTH - RIGHT, y->from);
     label(out, "name", (x->from + WIDTH - RIGHT) / 2, HEIGHT - 4, "middle", c->x_label);
@@ -289,7 +293,7 @@ static void say_place(Html *out, const Chart *c, const ChartPoint *p, size_t i)
     bool ordered = c->path && c->series_count == 1;
     html_string(out, ordered ? "point" : c->x_label);
     html_puts(out, " ");
-    html_number(out, ordered ? (double)i : p->x, ordered || (c->whole_x && !c->path) ? 0 : 2);
+    html_number(out, ordered ? (double)i : shown_x(c, p->x), ordered || (c->whole_x && !c->path) ? 0 : 2);
 }
 
 // On the side where the line does not pass: left of it where it rises, right of it where it falls.

@@ -27,6 +27,7 @@ typedef struct {
     size_t series_count;
     int decimals;               // of values in the description and under the pointer
     bool whole_x;               // x counts something
+    bool power_x;               // x is a power of two's exponent; that power is shown
     bool from_zero, from_x_zero; // the vertical axis, the horizontal one starts at 0
     bool unit;                  // the vertical axis runs from 0 to 1
     bool path;                  // y against x, both measured: intervals as bars, the points of a single series numbered in order

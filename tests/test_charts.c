@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "study/charts.h"
+#include "study/scaling.h"
 
 // The vertical places of the two points of a line from (0, first) to (1, second); 26 is the top of the frame, 184 its bottom.
 static void line_between(double place[2], double first, double second)
@@ -35,6 +36,41 @@ static void lines_keep_inside_their_frame(void **state)
     assert_true(place[0] == 184 && place[1] == 26);
     line_between(place, -1e308, 1e308);
     assert_true(place[0] == 184 && place[1] == 26);
+}
+
+static void powers_of_two_are_named_by_what_they_are(void **state)
+{
+    const ChartPoint points[] = {{-1, 0, 0, 0}, {0, 1, 1, 1}, {5, 2, 2, 2}};
+    Chart chart = {.id = "x", .title = "x", .x_label = "rows", .whole_x = true, .power_x = true, .series = {{.name = "x", .points = points, .count = 3}},
+        .series_count = 1};
+    Err err = {0};
+    Html out = {.err = &err};
+    (void)state;
+    chart_lines(&out, &chart);
+    assert_non_null(strstr(out.text.data, ">0.50</text>"));
+    assert_non_null(strstr(out.text.data, ">32</text>"));
+    assert_non_null(strstr(out.text.data, "rows 32"));
+    assert_null(strstr(out.text.data, ">5</text>"));
+    text_free(&out.text);
+}
+
+static void scaling_is_one_drawing_that_needs_nothing_beside_it(void **state)
+{
+    ScaleCurve curves[SCALE_CURVES] = {{{{0}}, 0}};
+    Err err = {0};
+    Text svg = {0};
+    (void)state;
+    for (size_t kind = 0; kind < SCALE_CURVES; kind++)
+        for (size_t i = 0; i < 4; i++) curves[kind].points[curves[kind].count++] = (ScalePoint){(double)(1 << i), 100, 0.1 * (double)(i + 1), 0.5};
+    assert_ok(scaling_svg(&svg, curves, "a <machine>", &err), &err);
+    assert_int_equal(strncmp(svg.data, "<svg xmlns=", 11), 0);
+    assert_non_null(strstr(svg.data, "a &lt;machine&gt;"));
+    assert_null(strstr(svg.data, "href"));
+    assert_null(strstr(svg.data, "nan"));
+    size_t drawn = 0;
+    for (const char *at = svg.data; (at = strstr(at, "class=\"line s0")); at++) drawn++;
+    assert_int_equal(drawn, 5); // model, context, sequences, threads, roofline
+    text_free(&svg);
 }
 
 static void numbers_read_well(void **state)
@@ -88,6 +124,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_keep_inside_their_frame),
+        cmocka_unit_test(powers_of_two_are_named_by_what_they_are),
+        cmocka_unit_test(scaling_is_one_drawing_that_needs_nothing_beside_it),
         cmocka_unit_test(numbers_read_well),
         cmocka_unit_test(coordinates_are_short_and_never_negative_zero),
         cmocka_unit_test(the_best_half_of_a_histogram_is_drawn_over_all),
