@@ -152,11 +152,11 @@ static void values_of_tokens_come_back_and_are_checked(void **state)
     add_sample(&list, 0, 0, -1);
     assert_non_null(list.items[0].values = mem_new(&err, 3, sizeof *values));
     memcpy(list.items[0].values, values, sizeof values);
-    assert_ok(samples_write(&list, path, &err), &err);
-    char *text = read_file(path, NULL);
+    assert_ok(samples_write(&list, test_file, &err), &err);
+    char *text = read_file(test_file, NULL);
     assert_non_null(strstr(text, ",\"ref_logprob\":0.333333343,\"token_logprob\":[-0.333333343,-17.5,0],\"token_ref_logprob\":[-0.0,1.17549435e-38,-3],"
         "\"token_end\":[1,1,12]}\n"));
-    assert_ok(samples_read(&back, path, &err), &err);
+    assert_ok(samples_read(&back, test_file, &err), &err);
     assert_memory_equal(back.items[0].values, values, sizeof values);
     samples_free(&back);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -165,7 +165,7 @@ static void values_of_tokens_come_back_and_are_checked(void **state)
         snprintf(line, sizeof line, "%.*s%s%s", (int)(at - text), text, bad[i].replace, at + strlen(bad[i].find));
         write_lines(line);
         err = (Err){0};
-        assert_input_error(samples_read(&back, path, &err), &err, bad[i].fragment);
+        assert_input_error(samples_read(&back, test_file, &err), &err, bad[i].fragment);
     }
     free(text);
     samples_free(&list);
