@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* matmul.c (one instruction set) - matrix products from register tiles: cuts C into blocks for the threads and the caches,
  * packs what the tiles read. Knows neither the tiles' inside (tiles.c) nor the forms Y = X W^T and its gradients
- * (kernels/matmul.c). Start at KERNEL(gemm), then run_part, run_block.
+ * (kernels/matmul.c). Start at KERNEL(gemm), then run_share, run_block.
  *
- * B is read from panels [k][PANEL] whose missing columns are zero: they are computed and never stored. Vectors and threads
- * run across C only, and a later block of k starts from the stored C, so that neither tile, block, number of threads nor
+ * B is read from panels [k][PANEL]; columns missing from the last vector are zero: they are computed and never stored. Vectors and
+ * threads run across C only, and a later block of k starts from the stored C, so that neither tile, block, number of threads nor
  * packing changes a bit.
  */
 #include "kernels/matmul-internal.h"
@@ -29,45 +29,50 @@ static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 
-// One panel: columns of B (at most PANEL) into [k][PANEL], the missing ones zero; any strides.
-static void pack_any(float *panel, const float *b, size_t b_row, size_t b_col, size_t columns, size_t k)
+// Columns first to last - 1 of a panel [k][PANEL], any strides; zeros up to the end of the vector that the last one lies in.
+static void pack_any(float *panel, const float *b, size_t b_row, size_t b_col, size_t first, size_t last, size_t k)
 {
+    size_t end = ceil_div(last, LANES) * LANES;
     for (size_t p = 0; p < k; p++) {
-        for (size_t j = 0; j < columns; j++) panel[p * PANEL + j] = b[p * b_row + j * b_col];
-        for (size_t j = columns; j < PANEL; j++) panel[p * PANEL + j] = 0;
+        for (size_t j = first; j < last; j++) panel[p * PANEL + j] = b[p * b_row + j * b_col];
+        for (size_t j = last; j < end; j++) panel[p * PANEL + j] = 0;
     }
 }
 
-// A panel of columns that are contiguous.
-static void pack_transposed(float *panel, const float *b, size_t b_col, size_t k)
+// A panel of columns that are contiguous, eight at a time.
+static void pack_transposed(float *panel, const float *b, size_t b_col, size_t columns, size_t k)
 {
-    size_t p = 0;
+    size_t p = 0, eights = columns / 8 * 8;
     for (; p + 8 <= k; p += 8)
-        for (size_t j = 0; j < PANEL; j += 8) {
+        for (size_t j = 0; j < eights; j += 8) {
             v8 column[8];
             v8_transpose_8(column, b + p + j * b_col, b_col);
             UNROLL for (size_t i = 0; i < 8; i++) v8_store(panel + (p + i) * PANEL + j, column[i]);
         }
-    pack_any(panel + p * PANEL, b + p, 1, b_col, PANEL, k - p);
+    pack_any(panel + p * PANEL, b + p, 1, b_col, 0, eights, k - p);
+    if (eights < columns) pack_any(panel, b, 1, b_col, eights, columns, k);
+    else if (eights % LANES) pack_any(panel, b, 1, b_col, eights, eights, k);
 }
 
 // Panels panel_stride apart from n columns of B. Where rows of B are contiguous, a few rows at a time are read along them.
 static void pack_panels(float *panels, size_t panel_stride, const float *b, size_t b_row, size_t b_col, size_t n, size_t k)
 {
     enum { ROWS = 4 };
-    size_t whole = b_row == 1 || b_col == 1 ? n / PANEL * PANEL : 0;
-    if (b_col == 1)
-        for (size_t p = 0; p < k; p += ROWS)
-            for (size_t j = 0; j < whole; j += PANEL) {
-                const float *from = b + p * b_row + j;
-                float *to = panels + j / PANEL * panel_stride + p * PANEL;
-                for (size_t i = min_size(ROWS, k - p); i; i--, from += b_row, to += PANEL)
-                    for (size_t v = 0; v < PANEL; v += LANES) v16_store(to + v, v16_load(from + v));
-            }
-    else
-        for (size_t j = 0; j < whole; j += PANEL) pack_transposed(panels + j / PANEL * panel_stride, b + j * b_col, b_col, k);
+    size_t whole = n / PANEL * PANEL;
+    if (b_row == 1) {
+        for (size_t j = 0; j < n; j += PANEL) pack_transposed(panels + j / PANEL * panel_stride, b + j * b_col, b_col, min_size(PANEL, n - j), k);
+        return;
+    }
+    if (b_col != 1) whole = 0;
+    for (size_t p = 0; p < k && whole; p += ROWS)
+        for (size_t j = 0; j < whole; j += PANEL) {
+            const float *from = b + p * b_row + j;
+            float *to = panels + j / PANEL * panel_stride + p * PANEL;
+            for (size_t i = min_size(ROWS, k - p); i; i--, from += b_row, to += PANEL)
+                for (size_t v = 0; v < PANEL; v += LANES) v16_store(to + v, v16_load(from + v));
+        }
     for (size_t j = whole; j < n; j += PANEL)
-        pack_any(panels + j / PANEL * panel_stride, b + j * b_col, b_row, b_col, min_size(PANEL, n - j), k);
+        pack_any(panels + j / PANEL * panel_stride, b + j * b_col, b_row, b_col, 0, min_size(PANEL, n - j), k);
 }
 
 // ---- blocks ----------------------------------------------------------------------------------------------------------
