@@ -48,7 +48,7 @@ typedef struct {
 // Called after each pass, when the answers hold what has come so far; non-zero stops.
 typedef int (*SampleProgress)(void *self, size_t tokens_done, size_t sequences_done, size_t sequences);
 
-// answers[count * samples], prompt after prompt. A prompt that leaves no room for max_new tokens in the context is an
+// answers[count * samples], zeroed, prompt after prompt. A prompt that leaves no room for max_new tokens in the context is an
 // error (status 2) that names its slot. tokenizer is needed for a stop string only.
 int sample_generate(Sampled *answers, const Model *model, const Compute *cx, const Tokenizer *tokenizer, const SamplePrompt *prompts,
     size_t count, const SampleOptions *how, SampleProgress progress, void *self, Err *err);

@@ -125,7 +125,7 @@ static void greedy_text_is_that_of_transformers(void **state)
         TokenList ids = tokens_of(line, "ids"), want = tokens_of(line, "greedy_ids");
         SampleOptions how = sample_defaults();
         SamplePrompt prompt = {.ids = ids.ids, .length = ids.length};
-        Sampled answer;
+        Sampled answer = {0};
         Err err = {0};
         how.samples = 1, how.max_new = want.length, how.temperature = 0, how.eos = model.config.eos;
         assert_ok(sample_generate(&answer, &model, &cx, NULL, &prompt, 1, &how, NULL, NULL, &err), &err);
