@@ -99,10 +99,12 @@ static void say_leader(Html *out, const Arms *arms, size_t measure, double sign,
 static void figures(Html *out, const Arms *arms)
 {
     bool probability = arms_measured(arms, MEASURE_GOLD_PROBABILITY), gold = arms_measured(arms, MEASURE_GOLD);
-    html_puts(out, probability ? "<p class=\"over\">How each arm ended: the mean probability of “positive” that the gold judge gives to its answers,\n"
-        "and what it cost, with 95&#8239;% intervals:</p>\n" : gold ?
-        "<p class=\"over\">How each arm ended: mean gold reward, and what it cost, with 95&#8239;% intervals:</p>\n" :
-        "<p class=\"over\">How each arm ended: mean reward, and what it cost, with 95&#8239;% intervals:</p>\n");
+    html_puts(out, "<p class=\"over\">How each way, or <em>arm</em>, ended: ");
+    html_puts(out, probability ? "how positive its answers are to a second judge, <em>gold</em>, which took no part in the training\n"
+        "(mean probability)" : gold ? "the mean reward of its answers by a second judge, <em>gold</em>, which took no part in the training" :
+        "the mean reward of its answers");
+    html_puts(out, "; and what that cost: <em>perplexity</em>, how badly the model now foretells human text, and <em>KL</em>, how far in nats\n"
+        "it has moved from the model that it was. With 95&#8239;% intervals:</p>\n");
     html_puts(out, "<dl class=\"figures many\">\n");
     for (size_t a = 0; a < arms->count; a++) arm_figure(out, arms, arms->arms + a);
     html_puts(out, "</dl>\n");
@@ -206,6 +208,13 @@ static void arms_cost(Html *out, const Arms *arms)
 
 // ---- answers -----------------------------------------------------------------------------------------------------------------
 
+static bool base_answers(const Arms *arms)
+{
+    for (size_t a = 0; a < arms->count; a++)
+        if (!strcmp(arms->arms[a].kind, "base") && arm_answers(arms->arms + a)->count) return true;
+    return false;
+}
+
 // The first answers of a run stand for the model as it was where no arm is that model.
 static void arms_answers(Html *out, const Arms *arms)
 {
@@ -217,7 +226,7 @@ static void arms_answers(Html *out, const Arms *arms)
         out->text.failed = true;
         return;
     }
-    if (!has_kind(arms, "base") && example && example->before.count) columns[n++] = (AnswerColumn){"before", &example->before};
+    if (!base_answers(arms) && example && example->before.count) columns[n++] = (AnswerColumn){"before", &example->before};
     for (size_t a = 0; a < arms->count; a++)
         if (arm_answers(arms->arms + a)->count) columns[n++] = (AnswerColumn){arms->arms[a].name, arm_answers(arms->arms + a)};
     if (report_answer_columns(out, columns, n)) html_puts(out, "</section>\n");

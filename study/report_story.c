@@ -111,11 +111,36 @@ static void collect_step(Html *out, const RunFiles *files)
     html_puts(out, "<span class=\"words\"> …</span></blockquote></li>\n");
 }
 
+static const struct { const char *prefix, *what; } reward_kinds[] = {
+    {"head:", "a network that learned from labelled texts"}, {"lexicon:", "a list of words with weights"},
+    {"length:", "how near the length is to a wish"}, {"command:", "an outside program"},
+};
+
+// "The reward, head:proxy (a network ...), reads": its parts are logged under their names.
+static void name_reward(Html *out, const Sample *s)
+{
+    size_t named = 0;
+    html_puts(out, "The reward");
+    for (size_t i = 0; i < s->reward_count; i++) {
+        const char *name = s->reward_names[i], *what = NULL;
+        if (!strcmp(name, "gold") || !strcmp(name, "kl")) continue;
+        for (size_t k = 0; k < sizeof reward_kinds / sizeof *reward_kinds; k++)
+            if (!strncmp(name, reward_kinds[k].prefix, strlen(reward_kinds[k].prefix))) what = reward_kinds[k].what;
+        html_puts(out, named++ ? " and <code>" : ", <code>");
+        html_string(out, name);
+        html_puts(out, "</code>");
+        if (what) html_printf(out, " (%s)", what);
+    }
+    html_puts(out, named ? ", reads" : " reads");
+}
+
 static void rank_step(Html *out, const RunFiles *files, const Group *g)
 {
     const RewardSpread *s = files->spreads;
     double beta;
-    html_puts(out, "<li><h3>Rank</h3>\n<p>The reward reads prompt and answer and gives each candidate a number");
+    html_puts(out, "<li><h3>Rank</h3>\n<p>");
+    name_reward(out, files->first.items);
+    html_puts(out, " prompt and answer and gives each candidate a number");
     if (run_number(files, "kl-beta", &beta) && beta > 0) {
         html_puts(out, ", less β = ");
         html_number(out, beta, 3);
@@ -165,7 +190,9 @@ static void setting(Html *out, const RunFiles *files, const char *symbol, const 
 
 static void score_step(Html *out, const RunFiles *files, const Group *g)
 {
-    html_puts(out, "<li><h3>Score</h3>\n<p>The reward reads prompt and answer and gives each answer a number. None is thrown away: how much an answer\n"
+    html_puts(out, "<li><h3>Score</h3>\n<p>");
+    name_reward(out, files->first.items);
+    html_puts(out, " prompt and answer and gives each answer a number. None is thrown away: how much an answer\n"
         "teaches depends on how it compares with what was expected.</p>\n");
     candidate_table(out, g, files->spreads->iteration);
     html_puts(out, "</li>\n");

@@ -29,6 +29,13 @@ void write_candidates(const RunFixture *f, size_t iteration, const char *prompt,
 void write_answers(const RunFixture *f, const char *name, const char *prompt, const char *text, float reward);
 void write_run(RunFixture *f, const char *prompt, const char *text); // all files that a run may hold
 
+// A comparison of base, bo4, sft and raft, the last with run directories of two seeds, of which the second measured so many times.
+void write_comparison(RunFixture *f, size_t second_measured);
+extern const char small_comparison[];   // its comparison.json
+// A run of two iterations in a folder below: its measures are shifted, gold rises by 1 and then falls by 2. Freed with free_arm.
+RunFixture make_arm(const RunFixture *f, const char *name, double shift, size_t measured);
+void free_arm(RunFixture *arm);
+
 char *page_of(const RunFixture *f);     // RUN/report.html
 char *report_page(RunFixture *f);       // written anew
 

@@ -2,11 +2,12 @@
 // Exhausted memory is an error like any other: each scenario runs with the first, the second, ... allocation failing until
 // one run needs no more. Linked with -Wl,--wrap=calloc, which every allocation of the library goes through; jansson brings
 // its own malloc, which is made to fail likewise. That nothing leaks on the way is for the sanitizer builds to see.
-#include "tests/support.h"
+#include "tests/support_page.h"
 
 #include "base/os.h"
 #include "files/jsonl.h"
 #include "files/safetensors.h"
+#include "study/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,8 @@ static int read_tensors(Err *err)
     return status;
 }
 
+static int make_page(Err *err) { return report_write(folder, err); }
+
 static const char lines[] = "{\"text\":\"one\",\"ids\":[1,2]}\n{\"text\":\"\xFF\",\"ids\":[3]}\n";
 
 static void texts_and_lists(void **state)
@@ -199,6 +202,15 @@ static void tensors(void **state)
     char *temporary = path_in(test_folder, "file.tmp");
     assert_false(os_is_file(temporary));
     free(temporary);
+}
+
+static void a_page_about_a_comparison(void **state)
+{
+    (void)state;
+    RunFixture f = {.folder = folder};
+    write_run(&f, "The film", "was fine");
+    write_comparison(&f, 3);
+    run_with_every_failure(make_page, 500, false);
 }
 
 static void a_failed_write_leaves_the_old_file(void **state)
@@ -245,6 +257,7 @@ int main(void)
         TEST(child_programs),
         TEST(json_lines),
         TEST(tensors),
+        TEST(a_page_about_a_comparison),
         TEST(a_failed_write_leaves_the_old_file),
         TEST(jansson_failing_inside),
     };

@@ -270,6 +270,10 @@ static void compare_makes_every_arm_and_resumes(void **state)
     assert_true(json_object_get(json_array_get(way, 1), "distinct_2") && json_object_get(json_array_get(way, 1), "kl"));
     assert_true(json_integer_value(json_object_get(json_array_get(way, 1), "generated")) > 500);
     json_decref(told);
+    char *place = path_in(folder, "run/report.html"), *page = read_file(place, NULL);
+    if (!page || !strstr(page, "raft compare \xC2\xB7 5 arms")) fail_msg("compare left no page");
+    free(place);
+    free(page);
     assert_int_equal(run_raft(&output, "report %s/run/arms/ppo2-s1", folder), 0);
     text_free(&output);
     assert_int_equal(run_raft(&output, small, folder, "--force --arm \"bad:ppo temperature=0.5\""), 2);

@@ -9,66 +9,6 @@
 #include "base/os.h"
 #include "study/report.h"
 
-// ---- a comparison made for the tests -------------------------------------------------------------------------------------------
-
-// A measured iteration: reward and gold as given, perplexity and KL that rise with the iteration.
-static void add_row(Text *metrics, size_t iteration, double reward, double gold, double shift)
-{
-    Err err = {0};
-    static const char stage[] = ",\"stage\":{\"candidates\":12,\"selected\":3,\"reward\":0.5,\"selected_reward\":2,\"kl\":0.1},"
-        "\"train\":{\"loss\":1.875,\"grad_norm\":1,\"tokens\":90,\"targets\":40}";
-    assert_ok(text_printf(metrics, &err, "{\"iteration\":%zu,\"reward\":{\"mean\":%g,\"lo\":%g,\"hi\":%g},\"gold\":{\"mean\":%g,\"lo\":%g,\"hi\":%g},"
-        "\"perplexity\":{\"mean\":%g,\"lo\":1,\"hi\":20},\"distinct_2\":{\"mean\":0.5,\"lo\":0.4,\"hi\":0.6},\"kl\":{\"mean\":%g,\"lo\":0,\"hi\":9},\"samples\":8%s}\n",
-        iteration, reward, reward - 0.125, reward + 0.125, gold, gold - 0.125, gold + 0.125, 4 + (double)iteration + shift, (double)iteration * 2 + shift,
-        iteration ? stage : ""), &err);
-}
-
-// RUN/arms/NAME-sSEED of two iterations; gold rises by 1, then falls by 2.
-static RunFixture make_arm(const RunFixture *f, const char *name, double shift, size_t measured)
-{
-    const double gold[] = {0, 1, -1};
-    RunFixture arm = {.folder = path_in(f->folder, name)};
-    Text metrics = {0};
-    assert_ok(os_make_folders(arm.folder, &arm.err), &arm.err);
-    write_run(&arm, "The film", "was fine");
-    for (size_t t = 0; t < measured; t++) add_row(&metrics, t, (double)t + shift, gold[t] + shift, shift);
-    put(&arm, "metrics.jsonl", metrics.data);
-    put(&arm, "timing.jsonl", "{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":3,\"tokens\":12}\n"
-        "{\"stage\":\"finetune\",\"seconds\":1,\"tokens\":50}\n{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":5,\"tokens\":12}\n"
-        "{\"stage\":\"finetune\",\"seconds\":2,\"tokens\":50}\n");
-    text_free(&metrics);
-    return arm;
-}
-
-static const char comparison[] = "{\"arms\":["
-    "{\"arm\":\"base\",\"kind\":\"base\",\"generated\":0,\"settings\":{},\"gold\":{\"mean\":0,\"lo\":-0.125,\"hi\":0.125},\"reward\":{\"mean\":0,\"lo\":-1,\"hi\":1},"
-    "\"perplexity\":{\"mean\":4,\"lo\":3.5,\"hi\":4.5},\"kl\":{\"mean\":0,\"lo\":0,\"hi\":0},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
-    "{\"arm\":\"bo4\",\"kind\":\"best-of\",\"generated\":0,\"settings\":{\"samples\":\"4\"},\"gold\":{\"mean\":0.75,\"lo\":0.5,\"hi\":1},\"reward\":{\"mean\":1,\"lo\":0.5,\"hi\":1.5},"
-    "\"perplexity\":{\"mean\":4,\"lo\":3.5,\"hi\":4.5},\"kl\":{\"mean\":0,\"lo\":0,\"hi\":0},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
-    "{\"arm\":\"raft\",\"kind\":\"raft\",\"generated\":24,\"settings\":{},\"gold\":{\"mean\":-0.5,\"lo\":-0.75,\"hi\":-0.25},\"reward\":{\"mean\":2.5,\"lo\":2,\"hi\":3},"
-    "\"perplexity\":{\"mean\":6.5,\"lo\":6,\"hi\":7},\"kl\":{\"mean\":4.5,\"lo\":4,\"hi\":5},\"seeds\":[{\"seed\":1},{\"seed\":2}]},"
-    "{\"arm\":\"sft\",\"kind\":\"sft\",\"generated\":0,\"settings\":{},\"gold\":{\"mean\":0.25,\"lo\":0,\"hi\":0.5},\"perplexity\":{\"mean\":4.25,\"lo\":4,\"hi\":4.5},"
-    "\"kl\":{\"mean\":0.5,\"lo\":0.25,\"hi\":0.75},\"seeds\":[{\"seed\":1},{\"seed\":2}]}]}";
-
-static void free_arm(RunFixture *arm) { free(arm->folder); }
-
-static void write_comparison(RunFixture *f, size_t second_measured)
-{
-    static const char *const alone[] = {"arms/base-s1", "arms/bo4-s1", "arms/sft-s1"};
-    put(f, "comparison.json", comparison);
-    RunFixture one = make_arm(f, "arms/raft-s1", 0, 3), two = make_arm(f, "arms/raft-s2", 1, second_measured);
-    put(f, "arms/raft-s1.json", "{\"key\":\"0\",\"generated\":24,\"seconds\":100}");
-    put(f, "arms/raft-s2.json", "{\"key\":\"0\",\"generated\":24,\"seconds\":200}");
-    for (size_t i = 0; i < 3; i++) {
-        RunFixture arm = {.folder = path_in(f->folder, alone[i])};
-        assert_ok(os_make_folders(arm.folder, &arm.err), &arm.err);
-        write_answers(&arm, "samples_after.jsonl", "The film", alone[i], 1);
-        free_arm(&arm);
-    }
-    free_arm(&one);
-    free_arm(&two);
-}
-
 // ---- arms ----------------------------------------------------------------------------------------------------------------------
 
 static void shows_every_arm_with_intervals_over_seeds(void **state)
@@ -237,17 +177,17 @@ static void a_damaged_comparison_is_named(void **state)
     assert_refused(f, "{\"arms\":[{\"arm\":\"../a\",\"kind\":\"raft\",\"generated\":1,\"seeds\":[{\"seed\":1}]}]}", "\"../a\" is no arm's name");
     assert_refused(f, "{\"arms\":[{\"arm\":\"a\",\"kind\":\"raft\",\"generated\":1,\"kl\":3,\"seeds\":[{\"seed\":1}]}]}", "arm 0: key \"kl\": expected an object");
     put(f, "arms/raft-s2/metrics.jsonl", "{\"iteration\":0");
-    assert_refused(f, comparison, "arms/raft-s2/metrics.jsonl:1");
+    assert_refused(f, small_comparison, "arms/raft-s2/metrics.jsonl:1");
     put(f, "arms/raft-s2/metrics.jsonl", "{\"iteration\":0}\n");
     put(f, "arms/sft-s1/samples_after.jsonl", "{}\n");
-    assert_refused(f, comparison, "arms/sft-s1/samples_after.jsonl:1");
+    assert_refused(f, small_comparison, "arms/sft-s1/samples_after.jsonl:1");
 }
 
 // Run directories may have been deleted to save space: what can be drawn from comparison.json alone still is.
 static void arms_without_their_folders_are_points(void **state)
 {
     RunFixture *f = *state;
-    put(f, "comparison.json", comparison);
+    put(f, "comparison.json", small_comparison);
     char *page = report_page(f);
     assert_sound(page);
     assert_holds(page, "<desc id=\"frontier-kl-d\">base: ");
