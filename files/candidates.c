@@ -321,7 +321,8 @@ static int read_values(Sample *s, const json_t *line, const char *where, Err *er
     if (!json_object_get(line, value_keys[0])) return 0;
     for (size_t i = 0; i < 3; i++) {
         lists[i] = json_object_get(line, value_keys[i]);
-        if (json_array_size(lists[i]) != n) return err_input(err, "%s: key \"%s\": expected a list of %zu numbers, one a token", where, value_keys[i], n);
+        if (json_array_size(lists[i]) != n) return err_input(err, "%s: key \"%s\": expected a list of %zu numbers, one a "
+            "token", where, value_keys[i], n);
     }
     if (!(s->values = mem_new(err, n, sizeof *s->values))) return -1;
     for (size_t t = 0, before = 0; t < n; before = s->values[t++].end) {
@@ -333,7 +334,8 @@ static int read_values(Sample *s, const json_t *line, const char *where, Err *er
                 return err_input(err, "%s: key \"%s\": element %zu is no number that a float holds", where, value_keys[i], t);
         }
         if (!(number[2] >= (double)before && number[2] <= (double)s->text_length))
-            return err_input(err, "%s: key \"token_end\": element %zu is %g, expected %zu to %zu", where, t, number[2], before, s->text_length);
+            return err_input(err, "%s: key \"token_end\": element %zu is %g, expected %zu to "
+                "%zu", where, t, number[2], before, s->text_length);
         s->values[t] = (TokenValue){(float)number[0], (float)number[1], (size_t)number[2]};
     }
     return 0;

@@ -175,7 +175,9 @@ static void extend(double *low, double *high, double v, bool *any)
 static void extend_by_intervals(double *low, double *high, const Chart *c)
 {
     bool any = true;
-    double range = *high - *low, least = c->cut && range > 0 ? *low - range : -LARGEST, most = c->cut && range > 0 ? *high + range : LARGEST;
+    double range = *high - *low;
+    bool cut = c->cut && range > 0;
+    double least = cut ? *low - range : -LARGEST, most = cut ? *high + range : LARGEST;
     for (size_t s = 0; s < c->series_count; s++)
         for (size_t i = 0; i < c->series[s].count; i++) {
             double lo = c->series[s].points[i].lo, hi = c->series[s].points[i].hi;

@@ -99,7 +99,8 @@ static void contents(Html *out, const RunFiles *files)
 {
     html_puts(out, "<nav aria-label=\"Contents\"><ul>\n");
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (sections[i].write != report_table || files->row_count) report_link(out, sections[i].id, sections[i].name); // else the charts say so
+        if (sections[i].write != report_table || files->row_count) // else the charts' section says so
+            report_link(out, sections[i].id, sections[i].name);
     html_puts(out, "</ul></nav>\n");
 }
 
@@ -116,10 +117,12 @@ static void page(Html *out, const RunFiles *files)
     report_head(out, text);
     html_puts(out, "<header>\n");
     eyebrow(out, files);
-    html_puts(out, report_is_ppo(files) ? "<h1>PPO, iteration by iteration</h1>\n<p class=\"lede\">Proximal policy optimisation is reinforcement learning: a language\n"
+    html_puts(out, report_is_ppo(files) ? "<h1>PPO, iteration by iteration</h1>\n<p class=\"lede\">Proximal policy optimisation is "
+        "reinforcement learning: a language\n"
         "model answers, a reward scores the answers, and the model is moved, in small steps, towards those that did better than expected.\n"
         "It is what RAFT is compared with. This page tells what it did in one run.</p>\n" :
-        "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model write several answers to a\n"
+        "<h1>RAFT, iteration by iteration</h1>\n<p class=\"lede\">Reward-ranked fine-tuning lets a language model write several answers "
+        "to a\n"
         "prompt, keeps the one that a reward likes best, and trains the model on what was kept; and again, with the model that came out.\n"
         "This page tells what that did in one run, and what it cost.</p>\n");
     report_summary(out, files);

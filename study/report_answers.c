@@ -106,8 +106,10 @@ static void shaded_text(Html *out, const Sample *s)
 static void shading_legend(Html *out)
 {
     html_puts(out, "<p class=\"note\">Shading compares the model with the one it started from, token by token:\n"
-        "<span class=\"t u1\">1.5</span>, <span class=\"t u2\">3</span> and <span class=\"t u3\">10 times</span> as likely as at the start, or more;\n"
-        "<span class=\"t d1\">1.5</span>, <span class=\"t d2\">3</span> and <span class=\"t d3\">10 times</span> less likely, or more (these dotted, too). Unshaded: about\n"
+        "<span class=\"t u1\">1.5</span>, <span class=\"t u2\">3</span> and <span class=\"t u3\">10 times</span> as likely as at the "
+        "start, or more;\n"
+        "<span class=\"t d1\">1.5</span>, <span class=\"t d2\">3</span> and <span class=\"t d3\">10 times</span> less likely, or more "
+        "(these dotted, too). Unshaded: about\n"
         "as likely as before. Under the pointer stands log p − log p₀ in nats.</p>\n");
 }
 

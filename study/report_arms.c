@@ -36,7 +36,8 @@ static double seconds_until(bool *known, const RunFiles *run, size_t iteration)
     double seconds = 0;
     *known = row->timed || run->seconds_count >= iteration;
     if (row->timed) return row->seconds;
-    for (size_t i = 0; i < run->seconds_count && i < iteration; i++) seconds += run->seconds[i].sample_seconds + run->seconds[i].learn_seconds;
+    for (size_t i = 0; i < run->seconds_count && i < iteration; i++)
+        seconds += run->seconds[i].sample_seconds + run->seconds[i].learn_seconds;
     return seconds;
 }
 
@@ -82,8 +83,10 @@ static int join_points(Arm *arm, Err *err)
     if (!arm->run_count) return 0;
     Measure *scratch = mem_new(err, arm->run_count, sizeof *scratch);
     arm->points = scratch ? mem_new(err, first->row_count, sizeof *arm->points) : NULL;
-    for (size_t i = 0; arm->points && i < first->row_count; i++)
-        if (all_measured(arm, first->rows[i].iteration)) join_point(arm->points + arm->point_count++, arm, first->rows[i].iteration, scratch);
+    for (size_t i = 0; arm->points && i < first->row_count; i++) {
+        size_t iteration = first->rows[i].iteration;
+        if (all_measured(arm, iteration)) join_point(arm->points + arm->point_count++, arm, iteration, scratch);
+    }
     mem_free(scratch);
     return arm->points ? 0 : -1;
 }

@@ -171,7 +171,8 @@ static void bound_table(Html *out, const Bound *b)
 static void explain(Html *out, const Bound *b, const RewardSpread *s)
 {
     html_puts(out, "<p>Of k answers to a prompt the best has, on average, at least the reward of a single one, and at most so much more:\n"
-        "E&#8239;r ≤ E&#8239;max<sub>k</sub>&#8239;r ≤ E&#8239;r + √(B²/2 · log k). The right side holds for independent answers whose rewards to a prompt lie in an\n"
+        "E&#8239;r ≤ E&#8239;max<sub>k</sub>&#8239;r ≤ E&#8239;r + √(B²/2 · log k). The right side holds for independent answers whose "
+        "rewards to a prompt lie in an\n"
         "interval of width B: Hoeffding’s lemma makes them sub-Gaussian with variance B²/4. More candidates help, but ever less.</p>\n"
         "<p>B is an assumption here: the scores of a reward head have no limits, so what is drawn takes the width seen among the\n");
     report_count(out, s->count, "candidate");

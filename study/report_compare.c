@@ -101,10 +101,11 @@ static void figures(Html *out, const Arms *arms)
     bool probability = arms_measured(arms, MEASURE_GOLD_PROBABILITY), gold = arms_measured(arms, MEASURE_GOLD);
     html_puts(out, "<p class=\"over\">How each way, or <em>arm</em>, ended: ");
     html_puts(out, probability ? "how positive its answers are to a second judge, <em>gold</em>, which took no part in the training\n"
-        "(mean probability)" : gold ? "the mean reward of its answers by a second judge, <em>gold</em>, which took no part in the training" :
+        "(mean probability)" :
+        gold ? "the mean reward of its answers by a second judge, <em>gold</em>, which took no part in the training" :
         "the mean reward of its answers");
-    html_puts(out, "; and what that cost: <em>perplexity</em>, how badly the model now foretells human text, and <em>KL</em>, how far in nats\n"
-        "it has moved from the model that it was. With 95&#8239;% intervals:</p>\n");
+    html_puts(out, "; and what that cost: <em>perplexity</em>, how badly the model now foretells human text, and <em>KL</em>, how far\n"
+        "in nats it has moved from the model that it was. With 95&#8239;% intervals:</p>\n");
     html_puts(out, "<dl class=\"figures many\">\n");
     for (size_t a = 0; a < arms->count; a++) arm_figure(out, arms, arms->arms + a);
     html_puts(out, "</dl>\n");
@@ -160,7 +161,8 @@ static void arms_table(Html *out, const Arms *arms)
     html_section(out, "arms", "What is compared");
     html_puts(out, arms->planned ? "<p>All arms begin with one model and meet the same prompts and the same reward. " :
         "<p>Runs named one by one: whether they began with one model, and met the same prompts and reward, their settings tell. ");
-    html_puts(out, "KL and perplexity are what a\nbetter reward costs: how far the model has moved from the one it was, and how much worse it has become at human text.</p>\n");
+    html_puts(out, "KL and perplexity are what a\nbetter reward costs: how far the model has moved from the one it was, and how much "
+        "worse it has become at human text.</p>\n");
     explain_kinds(out, arms);
     arm_table(out, arms, "ends", "Each arm as it ended, with 95&#8239;% intervals", 0, MAIN_MEASURES);
     html_puts(out, "<p class=\"note\">");
@@ -197,8 +199,9 @@ static void arms_cost(Html *out, const Arms *arms)
 {
     const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
-    html_puts(out, "<p>Means over seeds. RAFT trains on what it kept, once or a few times; PPO trains on every answer, several times. Seconds are those\n"
-        "of the machine of the run. In all: everything between the beginning and the end of an arm, measuring included.</p>\n");
+    html_puts(out, "<p>Means over seeds. RAFT trains on what it kept, once or a few times; PPO trains on every answer, several times.\n"
+        "Seconds are those of the machine of the run. In all: everything between the beginning and the end of an arm, measuring "
+        "included.</p>\n");
     html_table(out, "costs", "measures", "Tokens and wall-clock time of each arm");
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t a = 0; a < arms->count; a++) cost_row(out, arms->arms + a);
@@ -266,7 +269,8 @@ static void arms_provenance(Html *out, const Arms *arms)
     html_section(out, "provenance", "Where it comes from");
     html_puts(out, "<p>Each run’s own page, and its provenance.json and settings.conf, tell how it was made:</p>\n<ul>\n");
     for (size_t a = 0; a < arms->count; a++) {
-        const char *command = report_provenance_text(arms->arms[a].runs, "command"), *version = report_provenance_text(arms->arms[a].runs, "version");
+        const RunFiles *run = arms->arms[a].runs;
+        const char *command = report_provenance_text(run, "command"), *version = report_provenance_text(run, "version");
         html_puts(out, "<li>");
         html_string(out, arms->arms[a].name);
         if (command) html_puts(out, ": raft "), html_string(out, command);
@@ -297,10 +301,12 @@ static void heading(Html *out, const Arms *arms)
     html_printf(out, arms->planned ? "raft compare · %zu arms" : "raft report · %zu runs", arms->count);
     if (most_seeds(arms) > 1) html_printf(out, " · %zu seeds", most_seeds(arms));
     html_puts(out, "</p>\n<h1>");
-    html_puts(out, has_kind(arms, "ppo") && has_kind(arms, "raft") ? "RAFT beside PPO" : arms->planned ? "RAFT beside other ways" : "Runs side by side");
-    html_puts(out, "</h1>\n<p class=\"lede\">A language model writes answers, and a reward says how good each one is. How can it be taught to write better\n"
-        "ones? RAFT, reward-ranked fine-tuning, lets it write several, keeps the best and trains it on them, again and again. This page sets\n"
-        "that beside other ways, on the same prompts: how much reward each one gains, and what it loses on the way.</p>\n");
+    html_puts(out, has_kind(arms, "ppo") && has_kind(arms, "raft") ? "RAFT beside PPO" :
+        arms->planned ? "RAFT beside other ways" : "Runs side by side");
+    html_puts(out, "</h1>\n<p class=\"lede\">A language model writes answers, and a reward says how good each one is. How can it be\n"
+        "taught to write better ones? RAFT, reward-ranked fine-tuning, lets it write several, keeps the best and trains it on them, "
+        "again and again.\n"
+        "This page sets that beside other ways, on the same prompts: how much reward each one gains, and what it loses on the way.</p>\n");
     figures(out, arms);
     html_puts(out, "<nav aria-label=\"Contents\"><ul>\n");
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) report_link(out, sections[i].id, sections[i].name);
@@ -313,8 +319,9 @@ static void page(Html *out, const Arms *arms)
     heading(out, arms);
     html_puts(out, "<main>\n");
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) sections[i].write(out, arms);
-    html_puts(out, "</main>\n<footer>\n<p>Every number on this page stands in a file of the runs or is computed from them as the text says:\n"
-        "comparison.json, metrics.jsonl, iter_*/candidates.jsonl, samples_*.jsonl, timing.jsonl. It needs no network and no script.</p>\n"
+    html_puts(out, "</main>\n<footer>\n<p>Every number on this page stands in a file of the runs or is computed from them as the text\n"
+        "says: comparison.json, metrics.jsonl, iter_*/candidates.jsonl, samples_*.jsonl, timing.jsonl. It needs no network and no "
+        "script.</p>\n"
         "</footer>\n</body>\n</html>\n");
 }
 

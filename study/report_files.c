@@ -216,8 +216,9 @@ static int check_calibration(const json_t *quality, const char *name, Err *err)
     json_array_foreach(json_object_get(quality, "calibration"), i, bin) {
         double predicted, observed;
         if (json_get_size(bin, "n", &n, name, err)) return -1;
-        if (n && (json_get_number(bin, "predicted", &predicted, name, err) || json_get_number(bin, "observed", &observed, name, err))) return -1;
-        if (n && !(predicted >= 0 && predicted <= 1 && observed >= 0 && observed <= 1))
+        if (!n) continue;
+        if (json_get_number(bin, "predicted", &predicted, name, err) || json_get_number(bin, "observed", &observed, name, err)) return -1;
+        if (!(predicted >= 0 && predicted <= 1 && observed >= 0 && observed <= 1))
             return err_input(err, "%s: key \"calibration\": bin %zu holds no shares from 0 to 1", name, i);
     }
     return 0;

@@ -65,7 +65,8 @@ static bool arms_chart(Html *out, const Arms *arms, const View *view)
     ChartPoint *points = mem_new(out->err, room, sizeof *points);
     if (!points) return out->text.failed = true, false;
     Chart chart = {.id = view->id, .title = view->title, .x_label = view->x_label, .y_label = spec->heading, .decimals = spec->decimals,
-        .path = view->frontier, .whole_x = !view->frontier, .from_x_zero = view->x != X_PERPLEXITY, .unit = spec->unit_range, .no_legend = true, .cut = true, .series_count = n};
+        .path = view->frontier, .whole_x = !view->frontier, .from_x_zero = view->x != X_PERPLEXITY,
+        .unit = spec->unit_range, .no_legend = true, .cut = true, .series_count = n};
     for (size_t a = 0; a < n; a++) {
         size_t count = fill_points(points + used, view, arms->arms + a);
         chart.series[a] = (ChartSeries){.name = arms->arms[a].name, .points = points + used, .count = count, .look = a};
@@ -81,7 +82,8 @@ static void legend(Html *out, const Arms *arms, bool curves)
 {
     ChartSeries series[CHART_SERIES];
     size_t n = shown_arms(arms);
-    for (size_t a = 0; a < n; a++) series[a] = (ChartSeries){.name = arms->arms[a].name, .count = !curves || arms->arms[a].point_count, .look = a};
+    for (size_t a = 0; a < n; a++)
+        series[a] = (ChartSeries){.name = arms->arms[a].name, .count = !curves || arms->arms[a].point_count, .look = a};
     chart_legend(out, series, n);
     if (n < arms->count) html_printf(out, "<p class=\"note\">The charts show the first %zu of %zu arms.</p>\n", n, arms->count);
 }
@@ -161,15 +163,20 @@ static void equal_row(Html *out, const Arm *arm, const EqualCost *costs, const d
 static void equal_costs(Html *out, const Arms *arms)
 {
     size_t judge = arms_gold(arms), any = 0;
-    const EqualCost costs[] = {{"at a KL of", " nats", X_KL, judge, 2}, {"at a perplexity of", "", X_PERPLEXITY, judge, 2},
-        {"after", " tokens", X_GENERATED, judge, 0}, {"after", " tokens", X_GENERATED, MEASURE_PERPLEXITY, 0}, {"after", "", X_SECONDS, judge, 0}};
+    const EqualCost costs[] = {
+        {"at a KL of", " nats", X_KL, judge, 2}, {"at a perplexity of", "", X_PERPLEXITY, judge, 2},
+        {"after", " tokens", X_GENERATED, judge, 0}, {"after", " tokens", X_GENERATED, MEASURE_PERPLEXITY, 0},
+        {"after", "", X_SECONDS, judge, 0},
+    };
     enum { COSTS = sizeof costs / sizeof *costs };
     double x[COSTS] = {0};
     bool known[COSTS];
     for (size_t c = 0; c < COSTS; c++) any += known[c] = common_reach(&x[c], arms, costs[c].x) && arms_measured(arms, costs[c].y);
     if (!any) return;
-    html_puts(out, "<h3>At the same cost</h3>\n<p>An arm that went on for longer, or went further, is not the better one for it. Here each is read off its curve at\n"
-        "the largest KL, perplexity, number of tokens and of seconds that all of them reached; between two measured iterations in proportion.</p>\n");
+    html_puts(out, "<h3>At the same cost</h3>\n<p>An arm that went on for longer, or went further, is not the better one for it. Here\n"
+        "each is read off its curve at the largest KL, perplexity, number of tokens and of seconds that all of them reached; between two "
+        "measured iterations in "
+        "proportion.</p>\n");
     html_table(out, "equal", "measures arms", "What each arm had come to when it had cost the same");
     html_puts(out, "<thead><tr><th scope=\"col\">arm</th>");
     for (size_t c = 0; c < COSTS; c++)
@@ -196,7 +203,8 @@ void arms_frontiers(Html *out, const Arms *arms)
     };
     html_section(out, "frontier", "What a better reward costs");
     html_puts(out, "<p>Each arm is a curve: the model after each measured iteration, from the start outwards. An arm that is better lies\n"
-        "higher at the same place on the horizontal axis. Upright bars are 95&#8239;% intervals, cut at the frame where they would dwarf the curves.</p>\n");
+        "higher at the same place on the horizontal axis. Upright bars are 95&#8239;% intervals, cut at the frame where they would dwarf "
+        "the curves.</p>\n");
     legend(out, arms, false);
     draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">The arms measured no KL and no perplexity.</p>\n");
     equal_costs(out, arms);
@@ -219,10 +227,11 @@ void arms_curves(Html *out, const Arms *arms)
         {"time-perplexity", "Held-out perplexity by the clock", "seconds", "the same seconds", X_SECONDS, MEASURE_PERPLEXITY, false},
     };
     html_section(out, "curves", "What was reached by when");
-    html_puts(out, "<p>Over the tokens that an arm drew from its model to learn from, and over seconds. Shaded: 95&#8239;% intervals, cut at the\n"
-        "frame where they would dwarf the curves. Arms that\n"
+    html_puts(out, "<p>Over the tokens that an arm drew from its model to learn from, and over seconds. Shaded: 95&#8239;% intervals,\n"
+        "cut at the frame where they would dwarf the curves. Arms that\n"
         "generate nothing while they are made are not here.</p>\n");
     legend(out, arms, true);
-    draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">No arm kept its iterations (iter_*/candidates.jsonl, timing.jsonl).</p>\n");
+    draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">No arm kept its iterations "
+        "(iter_*/candidates.jsonl, timing.jsonl).</p>\n");
     html_puts(out, "</section>\n");
 }

@@ -32,9 +32,11 @@ static void reliability(Html *out, const char *name, const json_t *head, size_t 
     char id[40];
     size_t n = fill_bins(whole, json_object_get(head, "whole")), m = fill_bins(begun, json_object_get(head, "30_tokens"));
     snprintf(id, sizeof id, "reliability-%zu", index);
-    Chart chart = {.id = id, .title = name, .x_label = "probability that the head gives to “positive”", .y_label = "share that is positive", .decimals = 2,
-        .path = true, .unit = true, .from_x_zero = true, .no_legend = true, .series_count = 3, .series = {{.name = "as it should be", .points = ideal, .count = 2, .look = 7, .bare = true},
-            {.name = "whole texts", .points = whole, .count = n}, {.name = "first 30 tokens", .points = begun, .count = m, .look = 1}}};
+    Chart chart = {.id = id, .title = name, .x_label = "probability that the head gives to “positive”",
+        .y_label = "share that is positive", .decimals = 2, .path = true, .unit = true, .from_x_zero = true, .no_legend = true,
+        .series_count = 3, .series = {{.name = "as it should be", .points = ideal, .count = 2, .look = 7, .bare = true},
+            {.name = "whole texts", .points = whole, .count = n},
+            {.name = "first 30 tokens", .points = begun, .count = m, .look = 1}}};
     if (!n && !m) return;
     html_puts(out, "<div>\n");
     report_draw(out, &chart, NULL);
@@ -49,8 +51,10 @@ static void reliabilities(Html *out, json_t *heads)
     json_t *head;
     json_object_foreach(heads, name, head) drawn += json_object_get(json_object_get(head, "whole"), "calibration") != NULL;
     if (!drawn) return;
-    html_puts(out, "<p>A head’s score is a probability, too. Of the texts to which it gives 0.8, eight in ten should be positive: where the points\n"
-        "lie on the diagonal, it means what it says. Bars are 95&#8239;% intervals; a point stands for the texts of a tenth of the axis.</p>\n"
+    html_puts(out, "<p>A head’s score is a probability, too. Of the texts to which it gives 0.8, eight in ten should be positive: where "
+        "the points\n"
+        "lie on the diagonal, it means what it says. Bars are 95&#8239;% intervals; a point stands for the texts of a tenth of the "
+        "axis.</p>\n"
         "<div class=\"grid large\">\n");
     json_object_foreach(heads, name, head) reliability(out, name, head, index++);
     html_puts(out, "</div>\n");

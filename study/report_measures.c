@@ -114,8 +114,8 @@ static void path_chart(Html *out, const RunFiles *files, ChartPoint *points)
         if (x->n && y->n) points[n++] = (ChartPoint){x->mean, y->mean, y->lo, y->hi};
     }
     Chart chart = {.id = "chart-path", .title = "Gold against proxy", .x_label = "mean reward (proxy)",
-        .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series = {{.name = "gold", .points = points, .count = n}},
-        .series_count = 1};
+        .y_label = gold == MEASURE_GOLD ? "gold" : "gold probability", .decimals = 3, .path = true, .series_count = 1,
+        .series = {{.name = "gold", .points = points, .count = n}}};
     if (n > 1) report_draw(out, &chart, "one point an iteration; gold that falls while the proxy still rises is over-optimisation");
 }
 
@@ -141,17 +141,23 @@ static void stage_chart(Html *out, const RunFiles *files, ChartPoint *points)
         kept[n++] = bare_point((double)row->iteration, row->selected_reward);
     }
     Chart chart = {.id = "chart-stage", .title = "Candidates and what was kept", .x_label = "iteration", .y_label = "mean reward",
-        .decimals = 3, .whole_x = true, .series = {{.name = "all", .points = all, .count = n, .look = 1}, {.name = "kept", .points = kept, .count = n}}, .series_count = 2};
+        .decimals = 3, .whole_x = true, .series_count = 2,
+        .series = {{.name = "all", .points = all, .count = n, .look = 1}, {.name = "kept", .points = kept, .count = n}}};
     if (n) report_draw(out, &chart, "mean reward in the stage that led to this iteration: the gap is what fine-tuning learns from");
 }
 
 // What steers PPO, a column of metrics.jsonl each.
-static const struct { const char *id, *title, *unit, *note; size_t offset; int decimals; } ppo_columns[] = {
-    {"chart-policy-loss", "Policy loss", "clipped surrogate", "falls as tokens with a positive advantage become likelier", offsetof(IterationRow, policy_loss), 4},
-    {"chart-value-loss", "Value loss", "half squared error", "how badly the value head foresees what is still to come", offsetof(IterationRow, value_loss), 4},
-    {"chart-clipped", "Clipped", "share of tokens", "whose probability had changed by more than ε, so that they taught nothing", offsetof(IterationRow, clipped), 4},
-    {"chart-kl-coef", "KL coefficient", "β", "the price of a nat of distance; steered towards a target where one is set", offsetof(IterationRow, kl_coef), 4},
+static const struct { const char *id, *title, *unit, *note; size_t offset; } ppo_columns[] = {
+    {"chart-policy-loss", "Policy loss", "clipped surrogate",
+        "falls as tokens with a positive advantage become likelier", offsetof(IterationRow, policy_loss)},
+    {"chart-value-loss", "Value loss", "half squared error",
+        "how badly the value head foresees what is still to come", offsetof(IterationRow, value_loss)},
+    {"chart-clipped", "Clipped", "share of tokens",
+        "whose probability had changed by more than ε, so that they taught nothing", offsetof(IterationRow, clipped)},
+    {"chart-kl-coef", "KL coefficient", "β",
+        "the price of a nat of distance; steered towards a target where one is set", offsetof(IterationRow, kl_coef)},
 };
+enum { PPO_DECIMALS = 4 };
 
 static double ppo_value(const IterationRow *row, size_t column)
 {
@@ -165,7 +171,7 @@ static void ppo_charts(Html *out, const RunFiles *files, ChartPoint *points)
         for (size_t i = 0; i < files->row_count; i++)
             if (files->rows[i].ppo) points[n++] = bare_point((double)files->rows[i].iteration, ppo_value(files->rows + i, c));
         Chart chart = {.id = ppo_columns[c].id, .title = ppo_columns[c].title, .x_label = "iteration", .y_label = ppo_columns[c].unit,
-            .decimals = ppo_columns[c].decimals, .whole_x = true, .series = {{.name = ppo_columns[c].title, .points = points, .count = n}},
+            .decimals = PPO_DECIMALS, .whole_x = true, .series = {{.name = ppo_columns[c].title, .points = points, .count = n}},
             .series_count = 1};
         if (n) report_draw(out, &chart, ppo_columns[c].note);
     }
@@ -267,7 +273,7 @@ static void ppo_table(Html *out, const RunFiles *files)
         iteration_name(out, row);
         html_cell(out, (double)row->candidates, 0);
         html_cell(out, row->stage_reward, 3), html_cell(out, row->stage_kl, 3);
-        for (size_t c = 0; c < sizeof ppo_columns / sizeof *ppo_columns; c++) html_cell(out, ppo_value(row, c), ppo_columns[c].decimals);
+        for (size_t c = 0; c < sizeof ppo_columns / sizeof *ppo_columns; c++) html_cell(out, ppo_value(row, c), PPO_DECIMALS);
         html_puts(out, "</tr>\n");
     }
     html_table_end(out);

@@ -70,10 +70,15 @@ static void overdone_chart(Html *out, const char *id, const char *title, const I
         out->text.failed = true;
         return;
     }
-    for (size_t i = 0; i < n; i++) points[i] = change(rows[i], rows[0], MEASURE_REWARD), points[n + i] = change(rows[i], rows[0], MEASURE_GOLD);
-    Chart chart = {.id = id, .title = title, .x_label = "KL to the start, nats per answer", .y_label = "change since the start", .decimals = 3,
-        .path = true, .cut = true, .from_x_zero = true, .marks = marks, .mark_count = make_marks(marks, names, j, rows),
-        .series = {{.name = "proxy", .points = points, .count = n}, {.name = "gold", .points = points + n, .count = n, .look = 1}}, .series_count = 2};
+    for (size_t i = 0; i < n; i++) {
+        points[i] = change(rows[i], rows[0], MEASURE_REWARD);
+        points[n + i] = change(rows[i], rows[0], MEASURE_GOLD);
+    }
+    Chart chart = {.id = id, .title = title, .x_label = "KL to the start, nats per answer", .y_label = "change since the start",
+        .decimals = 3, .path = true, .cut = true, .from_x_zero = true, .marks = marks,
+        .mark_count = make_marks(marks, names, j, rows), .series_count = 2,
+        .series = {{.name = "proxy", .points = points, .count = n},
+            {.name = "gold", .points = points + n, .count = n, .look = 1}}};
     report_draw(out, &chart, NULL);
     mem_free(points);
 }
@@ -85,7 +90,8 @@ static bool is_judged(const IterationRow *row)
 
 static void explain(Html *out)
 {
-    html_puts(out, "<p>The proxy is what is optimised; gold, another judge trained on other texts, is only asked. Where gold turns back while the\n"
+    html_puts(out, "<p>The proxy is what is optimised; gold, another judge trained on other texts, is only asked. Where gold turns back "
+        "while the\n"
         "proxy still rises, answers please the proxy and no longer mean what it was to stand for. The further from the start (KL), the\n"
         "more room there is for that. Upright: the checkpoint that gold likes best, and where <code>--stop-when gold-falls</code> (gold\n"
         "below the lower end of the interval of its best) or <code>diversity-falls</code> (distinct-2 a tenth below the start’s) would\n"

@@ -54,7 +54,8 @@ static void draw_spread(Html *out, const RewardSpread *s, const Binned *b, size_
     snprintf(title, sizeof title, "Rewards of the candidates of iteration %zu", s->iteration);
     html_printf(out, "<figure class=\"chart\"><figcaption><h3>Iteration %zu</h3></figcaption>\n", s->iteration);
     Histogram h = {.id = id, .title = title, .all_name = "all candidates", .part_name = "kept", .all = b->all, .part = b->kept,
-        .bins = BINS, .most = most, .low = low, .high = high, .all_mean = b->all_mean, .part_mean = b->kept_mean, .has_part = s->kept > 0 && s->kept < s->count};
+        .bins = BINS, .most = most, .low = low, .high = high, .all_mean = b->all_mean, .part_mean = b->kept_mean,
+        .has_part = s->kept > 0 && s->kept < s->count};
     chart_histogram(out, &h);
     html_puts(out, "</figure>\n");
 }
@@ -75,7 +76,8 @@ void report_spreads(Html *out, const RunFiles *files)
         for (size_t bin = 0; bin < BINS; bin++)
             if (b.all[bin] > most) most = b.all[bin];
     }
-    html_puts(out, report_is_ppo(files) ? "<p>The rewards of the answers that were learned from, iteration by iteration, on the same axes; the line is their\n"
+    html_puts(out, report_is_ppo(files) ? "<p>The rewards of the answers that were learned from, iteration by iteration, on the same "
+        "axes; the line is their\n"
         "mean. Where learning works, the next iteration lies further to the right." :
         "<p>The rewards that were ranked, iteration by iteration, on the same axes. <span class=\"key all\"></span> all\n"
         "candidates, <span class=\"key part\"></span> the kept ones among them; the lines are their means. Each iteration trains on\n"

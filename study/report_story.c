@@ -201,19 +201,27 @@ static void score_step(Html *out, const RunFiles *files, const Group *g)
 static void ppo_step(Html *out, const RunFiles *files)
 {
     double epochs;
-    html_puts(out, "<li><h3>Learn</h3>\n<p>Each token is an action. Its reward is a penalty, −β·log(p/p₀), for being likelier than under the model\n"
+    html_puts(out, "<li><h3>Learn</h3>\n<p>Each token is an action. Its reward is a penalty, −β·log(p/p₀), for being likelier than under "
+        "the model\n"
         "that the run started from");
     setting(out, files, "β", "kl-coef", 3);
-    html_puts(out, "; the last token gets the answer’s reward on top. A value head beside the next-token head learns to foresee what is still to\n"
+    html_puts(out, "; the last token gets the answer’s reward on top. A value head beside the next-token head learns to foresee what is "
+        "still to\n"
         "come. What came in excess of that, discounted and smoothed back from the end");
     setting(out, files, "γ", "gamma", 2);
     setting(out, files, "λ", "lambda", 2);
     html_puts(out, ", is the token’s advantage.</p>\n<p>Tokens with a positive advantage are then made likelier, the others less likely");
-    if (run_number(files, "epochs", &epochs)) html_puts(out, ", in "), html_number(out, epochs, 0), html_puts(out, epochs > 1 ? " passes over all answers" : " pass over all answers");
+    if (run_number(files, "epochs", &epochs)) {
+        html_puts(out, ", in ");
+        html_number(out, epochs, 0);
+        html_puts(out, epochs > 1 ? " passes over all answers" : " pass over all answers");
+    }
     html_puts(out, "; but once the probability has changed by more than a factor of 1 ± ε");
     setting(out, files, "ε", "ratio-clip", 2);
-    html_puts(out, " since the answers were drawn, a token counts no more: beyond that they say nothing reliable. The next iteration draws answers\n"
-        "from the model that this one made. RAFT, which this is compared with, needs none of that: it keeps the best answers and trains on\n"
+    html_puts(out, " since the answers were drawn, a token counts no more: beyond that they say nothing reliable. The next iteration "
+        "draws answers\n"
+        "from the model that this one made. RAFT, which this is compared with, needs none of that: it keeps the best answers and trains "
+        "on\n"
         "them as on any text.</p></li>\n");
 }
 
@@ -236,7 +244,8 @@ void report_story(Html *out, const RunFiles *files)
     size_t most = files->first.count > files->last.count ? files->first.count : files->last.count;
     bool ppo = report_is_ppo(files);
     html_section(out, "steps", "Three steps, again and again");
-    html_puts(out, ppo ? "<p>Each iteration collects answers, scores them, and moves the model towards what did better than expected.</p>\n" :
+    html_puts(out, ppo ? "<p>Each iteration collects answers, scores them, and moves the model towards what did better than "
+        "expected.</p>\n" :
         "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
     if (!files->first.count) {
         html_missing(out, "This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.");

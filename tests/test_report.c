@@ -100,10 +100,12 @@ static void measures_the_best_of_k_and_bounds_it(void **state)
     char *page = report_page(*state);
     assert_holds(page, "<desc id=\"bound-0-d\">E max r, measured: 0.500 [");
     assert_holds(page, "at k 1, 2.000 [");
-    assert_holds(page, "at k 4. at most, from the range: 0.500 at k 1, 4.663 at k 4. for normal rewards: 0.500 at k 1, 2.650 at k 4.</desc>");
+    assert_holds(page, "at k 4. at most, from the range: 0.500 at k 1, 4.663 at k 4. for normal rewards: 0.500 at k 1, 2.650 at k "
+        "4.</desc>");
     assert_holds(page, "B = 5.00, which");
     assert_holds(page, "<th scope=\"row\">2</th><td class=\"n\">1.333 "); // of 0, 1, 2, 3: (1 + 2 * 2 + 3 * 3) / 6 - 1, of subsets of two
-    assert_holds(page, "for K = 4 that is 0.64 nats an answer. A model that learned exactly the choice of one iteration would be there; measured after iteration 1: 2.50 nats");
+    assert_holds(page, "for K = 4 that is 0.64 nats an answer. A model that learned exactly the choice of one iteration would be there; "
+        "measured after iteration 1: 2.50 nats");
     free(page);
 }
 
@@ -121,7 +123,8 @@ static void answers_of_an_expert_do_not_count_as_the_models_best(void **state)
     }
     write_samples(f, "iter_000/candidates.jsonl", &list);
     char *page = report_page(f);
-    assert_holds(page, "<desc id=\"bound-0-d\">E max r, measured: 0.500 at k 1, 1.000 at k 2. at most, from the range: 0.500 at k 1, 1.089 at k 2.");
+    assert_holds(page, "<desc id=\"bound-0-d\">E max r, measured: 0.500 at k 1, 1.000 at k 2. at most, from the range: 0.500 at k 1, "
+        "1.089 at k 2.");
     free(page);
 }
 
