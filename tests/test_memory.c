@@ -161,7 +161,7 @@ static int read_tensors(Err *err)
     return status;
 }
 
-static int make_page(Err *err) { return report_write(folder, err); }
+static int make_page(Err *err) { return report_write(test_folder, err); }
 
 static const char lines[] = "{\"text\":\"one\",\"ids\":[1,2]}\n{\"text\":\"\xFF\",\"ids\":[3]}\n";
 
@@ -207,7 +207,7 @@ static void tensors(void **state)
 static void a_page_about_a_comparison(void **state)
 {
     (void)state;
-    RunFixture f = {.folder = folder};
+    RunFixture f = {.folder = test_folder};
     write_run(&f, "The film", "was fine");
     write_comparison(&f, 3);
     run_with_every_failure(make_page, 500, false);
