@@ -50,9 +50,15 @@ static void figure_line(Html *out, const Arm *arm, size_t measure, const char *n
     html_number(out, m->mean, 2), html_puts(out, " "), report_interval(out, m, 2);
 }
 
+// A probability is read more easily than a head's score.
+static size_t judge_of(const Arms *arms)
+{
+    return arms_measured(arms, MEASURE_GOLD_PROBABILITY) ? MEASURE_GOLD_PROBABILITY : arms_gold(arms);
+}
+
 static void arm_figure(Html *out, const Arms *arms, const Arm *arm)
 {
-    size_t judge = arms_measured(arms, MEASURE_GOLD_PROBABILITY) ? MEASURE_GOLD_PROBABILITY : arms_gold(arms);
+    size_t judge = judge_of(arms);
     const Measure *m = &arm->end.measures[judge];
     html_puts(out, "<div><dt>");
     html_string(out, arm->name);
@@ -110,9 +116,10 @@ static void figures(Html *out, const Arms *arms)
     for (size_t a = 0; a < arms->count; a++) arm_figure(out, arms, arms->arms + a);
     html_puts(out, "</dl>\n");
     const Arm *second;
-    if (!leader(&second, arms, arms_gold(arms), 1)) return;
+    if (!leader(&second, arms, judge_of(arms), 1)) return;
     html_puts(out, "<p class=\"verdict\">Of the arms that learn,");
-    say_leader(out, arms, arms_gold(arms), 1, gold ? "reaches the highest gold reward" : "reaches the highest reward");
+    say_leader(out, arms, judge_of(arms), 1, probability ? "gives the answers that gold finds most positive" :
+        gold ? "reaches the highest gold reward" : "reaches the highest reward");
     say_leader(out, arms, MEASURE_PERPLEXITY, -1, "keeps the lowest perplexity of human text");
     html_puts(out, " How they compare at the <a href=\"#frontier\">same cost</a> is another question.</p>\n");
 }
@@ -199,8 +206,8 @@ static void arms_cost(Html *out, const Arms *arms)
 {
     const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
-    html_puts(out, "<p>Means over seeds. RAFT trains on what it kept, once or a few times; PPO trains on every answer, several times.\n"
-        "Seconds are those of the machine of the run. In all: everything between the beginning and the end of an arm, measuring "
+    html_puts(out, "<p>Means over seeds. RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. Seconds are\n"
+        "those of the machine of the run. In all: everything between the beginning and the end of an arm, scoring and measuring\n"
         "included.</p>\n");
     html_table(out, "costs", "measures", "Tokens and wall-clock time of each arm");
     html_columns(out, columns, sizeof columns / sizeof *columns);
