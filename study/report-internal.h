@@ -57,6 +57,7 @@ typedef struct {
 int run_files_read(RunFiles *files, const char *folder, Err *err);
 void run_files_free(RunFiles *files);
 int report_read_measures(IterationRow *row, const json_t *line, const char *where, Err *err); // those of measure_specs
+int report_read_iteration(RunFiles *files, const json_t *line, const char *where, Err *err);   // adds a row; lines come in order
 int report_read_samples(SampleList *list, const char *folder, const char *name, Err *err);     // left empty when there is no such file
 void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err); // one more zeroed item of a growing array
 

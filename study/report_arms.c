@@ -3,8 +3,6 @@
  * Start reading at arms_read_comparison. */
 #include "study/arms-internal.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,28 +140,11 @@ static int read_name(char **copy, const json_t *object, const char *key, const c
     return json_get_text(object, key, &text, where, err) || !(*copy = mem_copy_text(err, text)) ? -1 : 0;
 }
 
-// What `raft compare` left of a seed: a run directory, or answers alone. An arm's name is a file's name.
-static int read_seed(Arm *arm, const char *folder, size_t seed_index, uint64_t seed, Err *err)
-{
-    Text path = {0};
-    int status = text_printf(&path, err, "%s/arms/%s-s%" PRIu64, folder, arm->name, seed);
-    if (!status && os_is_folder(path.data)) {
-        char *metrics = os_join(err, path.data, "metrics.jsonl");
-        if (!metrics) status = -1;
-        else if (os_is_file(metrics)) status = run_files_read(arm->runs + arm->run_count, path.data, err);
-        else if (!seed_index) status = report_read_samples(&arm->answers, path.data, "samples_after.jsonl", err);
-        if (!status && metrics && os_is_file(metrics)) arm->first_is_there |= !seed_index, arm->run_count++;
-        mem_free(metrics);
-    }
-    text_free(&path);
-    return status;
-}
-
-static int read_seconds(Arm *arm, const char *folder, uint64_t seed, Err *err)
+static int read_seconds(Arm *arm, const char *folder, size_t seed, Err *err)
 {
     Text path = {0};
     double seconds = 0;
-    int status = text_printf(&path, err, "%s/arms/%s-s%" PRIu64 ".json", folder, arm->name, seed);
+    int status = text_printf(&path, err, "%s/arms/%s-s%zu.json", folder, arm->name, seed);
     if (!status && os_is_file(path.data)) {
         json_t *result = json_load_document(path.data, err);
         status = result ? json_get_number_or(result, "seconds", 0, &seconds, path.data, err) : -1;
@@ -172,6 +153,43 @@ static int read_seconds(Arm *arm, const char *folder, uint64_t seed, Err *err)
     arm->seconds += seconds / (double)arm->seeds;
     text_free(&path);
     return status;
+}
+
+// A run directory that is not there any more: what comparison.json itself tells of its way.
+static int read_trajectory(Arm *arm, const json_t *points, const char *where, Err *err)
+{
+    RunFiles *run = arm->runs + arm->run_count;
+    size_t i;
+    json_t *point;
+    if (!json_array_size(points)) return 0;
+    arm->run_count++;
+    json_array_foreach(points, i, point) if (report_read_iteration(run, point, where, err)) return -1;
+    return 0;
+}
+
+// What `raft compare` left of a seed: a run directory, or answers alone. An arm's name is a file's name.
+static int read_seed_folder(Arm *arm, const char *path, bool first, Err *err)
+{
+    char *metrics = os_join(err, path, "metrics.jsonl");
+    bool is_run = metrics && os_is_file(metrics);
+    int status = metrics ? 0 : -1;
+    if (is_run) status = run_files_read(arm->runs + arm->run_count, path, err);
+    else if (!status && first) status = report_read_samples(&arm->answers, path, "samples_after.jsonl", err);
+    if (is_run && !status) arm->first_is_there |= first, arm->run_count++;
+    mem_free(metrics);
+    return status;
+}
+
+static int read_seed(Arm *arm, const char *folder, const json_t *object, bool first, const char *where, Err *err)
+{
+    Text path = {0};
+    size_t seed = 0;
+    if (json_get_size(object, "seed", &seed, where, err)) return -1;
+    int status = text_printf(&path, err, "%s/arms/%s-s%zu", folder, arm->name, seed);
+    if (!status && os_is_folder(path.data)) status = read_seed_folder(arm, path.data, first, err);
+    else if (!status) status = read_trajectory(arm, json_object_get(object, "trajectory"), where, err);
+    text_free(&path);
+    return status || read_seconds(arm, folder, seed, err) ? -1 : 0;
 }
 
 static bool is_plain_name(const char *name)
@@ -200,11 +218,8 @@ static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char
     arm->seeds = json_array_size(seeds);
     if (!strcmp(arm->kind, "best-of")) arm->K = own_samples(object, arms);
     if (!(arm->runs = mem_new(err, arm->seeds, sizeof *arm->runs))) return -1;
-    for (size_t s = 0; s < arm->seeds; s++) {
-        size_t seed = 0;
-        if (json_get_size(json_array_get(seeds, s), "seed", &seed, where, err)) return -1;
-        if (read_seed(arm, folder, s, seed, err) || read_seconds(arm, folder, seed, err)) return -1;
-    }
+    for (size_t s = 0; s < arm->seeds; s++)
+        if (read_seed(arm, folder, json_array_get(seeds, s), !s, where, err)) return -1;
     return finish_arm(arm, err);
 }
 

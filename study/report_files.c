@@ -64,7 +64,7 @@ int report_read_measures(IterationRow *row, const json_t *line, const char *wher
     return json_get_size_or(line, "samples", 0, &row->samples, where, err);
 }
 
-static int read_iteration(RunFiles *files, const json_t *line, const char *where, Err *err)
+int report_read_iteration(RunFiles *files, const json_t *line, const char *where, Err *err)
 {
     IterationRow *row = report_list_add(&files->rows, &files->row_count, sizeof *files->rows, err);
     if (!row || json_get_size(line, "iteration", &row->iteration, where, err)) return -1;
@@ -101,7 +101,7 @@ static int read_step(RunFiles *files, const json_t *line, const char *where, Err
 
 static int read_metrics_line(RunFiles *files, const json_t *line, const char *where, Err *err)
 {
-    if (json_object_get(line, "iteration")) return read_iteration(files, line, where, err);
+    if (json_object_get(line, "iteration")) return report_read_iteration(files, line, where, err);
     if (json_object_get(line, "stage") && json_object_get(line, "step")) return read_step(files, line, where, err);
     files->unknown_lines++; // other kinds of lines may come: the page says how many it does not show
     return 0;

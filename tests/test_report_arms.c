@@ -197,6 +197,21 @@ static void arms_without_their_folders_are_points(void **state)
     free(page);
 }
 
+static void curves_are_drawn_from_the_comparison_where_runs_are_gone(void **state)
+{
+    RunFixture *f = *state;
+    put(f, "comparison.json", "{\"arms\":[{\"arm\":\"a\",\"kind\":\"raft\",\"generated\":500,\"seeds\":[{\"seed\":1,\"trajectory\":["
+        "{\"iteration\":0,\"generated\":0,\"gold\":{\"mean\":1,\"lo\":1,\"hi\":1},\"kl\":{\"mean\":0,\"lo\":0,\"hi\":0}},"
+        "{\"iteration\":4,\"generated\":500,\"gold\":{\"mean\":2,\"lo\":2,\"hi\":2},\"kl\":{\"mean\":3,\"lo\":3,\"hi\":3}}]}],"
+        "\"gold\":{\"mean\":2,\"lo\":2,\"hi\":2}}]}");
+    char *page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "<desc id=\"learn-gold-d\">a: 1.000 at tokens generated 0, 2.000 at tokens generated 500.</desc>");
+    assert_holds(page, "<desc id=\"frontier-kl-d\">a: 1.000 at point 0, 2.000 at point 1.</desc>");
+    assert_lacks(page, "id=\"time-gold"); // of seconds it tells nothing
+    free(page);
+}
+
 static void text_in_a_comparison_arrives_as_letters(void **state)
 {
     RunFixture *f = *state;
@@ -221,6 +236,7 @@ int main(void)
         RUN_TEST(a_run_without_iterations_is_refused),
         RUN_TEST(a_damaged_comparison_is_named),
         RUN_TEST(arms_without_their_folders_are_points),
+        RUN_TEST(curves_are_drawn_from_the_comparison_where_runs_are_gone),
         RUN_TEST(text_in_a_comparison_arrives_as_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
