@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* report_style.c - the page's style sheet, line by line. The model's words are set in a serif face, everything else in the
  * reader's own sans serif; one accent for what was kept, another for a second series. No fonts or images from elsewhere. */
-#include "study/report-internal.h"
+#include "study/page-internal.h"
 
 const char *const report_style[] = {
     ":root{color-scheme:light dark;--paper:#fcfbf8;--raised:#fff;--ink:#1b1f27;--soft:#565e6c;--rule:#dcd9d1;--grid:#ebe8e1;",
