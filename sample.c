@@ -141,6 +141,17 @@ static void release_sequence(Sampler *s, size_t at)
     s->sequences[s->live] = (Sequence){.pages = ended.pages}; // the page tables change places, too
 }
 
+// Tokens after which an answer is cut off: of (seed, stream, iteration, slot, k), like the tokens themselves.
+static size_t longest_length(const Sampler *s, size_t answer)
+{
+    const SampleOptions *how = s->how;
+    uint32_t words[4];
+    if (!how->min_new) return how->max_new;
+    philox_draw(words, how->seed, (PhiloxCounter){.c0 = (uint32_t)how->stream, .c1 = (uint32_t)(how->first_sample + answer % how->samples),
+        .c2 = prompt_of(s, answer)->slot, .c3 = philox_stream(STREAM_LENGTH, how->iteration)});
+    return how->min_new + philox_below(words[0], (uint32_t)(how->max_new - how->min_new + 1));
+}
+
 // Writes a chosen token down. True when the answer is complete.
 static bool append_token(Sampler *s, Sequence *q, uint32_t token, float logprob)
 {
@@ -153,7 +164,7 @@ static bool append_token(Sampler *s, Sequence *q, uint32_t token, float logprob)
         q->matched = stop_advance(&s->stop, q->matched, s->tokenizer->tokens[token]);
         if (q->matched == s->stop.length) answer->ended = true;
     }
-    if (!answer->ended && answer->length < s->how->max_new) return false;
+    if (!answer->ended && answer->length < longest_length(s, q->answer)) return false;
     answer->logprob = (float)s->cx->k->sum_array(answer->logprobs, answer->length);
     s->answers_done++;
     return true;
@@ -324,6 +335,7 @@ int sample_check(const SampleOptions *how, const Model *model, const Tokenizer *
     if (model->config.head != HEAD_LM) return err_input(err, "sampling: the model is a reward model: it has no next-token head");
     if (!how->samples) return err_input(err, "--samples must be at least 1");
     if (!how->max_new) return err_input(err, "--max-new must be at least 1");
+    if (how->min_new > how->max_new) return err_input(err, "--min-new %zu is above --max-new %zu", how->min_new, how->max_new);
     if (!how->batch) return err_input(err, "--sample-batch must be at least 1");
     if (how->temperature != 0 && !(how->temperature >= LEAST_TEMPERATURE && how->temperature <= 1e4f))
         return err_input(err, "--temperature must be 0 (greedy) or %g to 10000, found %g", (double)LEAST_TEMPERATURE,

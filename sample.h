@@ -22,6 +22,7 @@ typedef struct {
     size_t samples;        // K
     size_t first_sample;   // candidate index of the first (experts continue the count)
     size_t max_new;        // tokens, the end-of-text token included
+    size_t min_new;        // each answer's longest length is drawn from here to max_new; 0: always max_new
     float temperature;     // lambda; 0: greedy, the lowest id among equals
     size_t top_k;          // 0: off; ties go to the lower id
     float top_p;           // 1: off

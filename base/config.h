@@ -50,7 +50,7 @@ typedef struct {
     const char *schedule, *init, *train_layers;
     size_t batch, epochs, micro_rows, max_steps;
     // sampling
-    size_t samples, max_new, top_k, sample_batch, prompt_tokens;
+    size_t samples, max_new, min_new, top_k, sample_batch, prompt_tokens;
     double temperature, top_p;
     const char *stop;
     // ranking and rewards
@@ -72,6 +72,7 @@ typedef struct {
     size_t head_tokens, prefix_least;
     double prefix_share;
     // the experiment
+    size_t prompt_characters, prompt_words, prompt_least;
     bool adapt;
     const char *heads_from;
     size_t held_out_tokens;

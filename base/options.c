@@ -84,6 +84,7 @@ const OptionSpec option_table[] = {
     // sampling
     SIZE("samples", samples, OPT_SAMPLE, "8", 1, 1048576, "answers", "K, to each prompt"),
     SIZE("max-new", max_new, OPT_SAMPLE, "24", 1, 1048576, "tokens", "longest answer, end-of-text included"),
+    SIZE("min-new", min_new, OPT_SAMPLE, "0", 0, 1048576, "tokens", "each answer is cut off at a length drawn from this to max-new; 0: at max-new"),
     NUMBER("temperature", temperature, OPT_SAMPLE, "1", 0, 1e4, "", "divides the logits; 0: greedy, in generate only"),
     SIZE("top-k", top_k, OPT_SAMPLE, "0", 0, ANY, "tokens", "draw from the k likeliest; 0: from all"),
     NUMBER("top-p", top_p, OPT_SAMPLE, "1", OPTION_ABOVE_0, 1, "", "draw from the likeliest with this much probability; 1: from all"),
@@ -129,6 +130,9 @@ const OptionSpec option_table[] = {
     SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
     SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
     // the experiment of demo and compare
+    SIZE("prompt-characters", prompt_characters, OPT_EXPERIMENT, "0", 0, 1048576, "characters", "prompts cut after so many characters instead of tokens; 0: no"),
+    SIZE("prompt-words", prompt_words, OPT_EXPERIMENT, "0", 0, 1048576, "words", "prompts of so many words, with one blank between them; 0: no"),
+    SIZE("prompt-least", prompt_least, OPT_EXPERIMENT, "0", 0, 1048576, "", "each prompt's length is drawn from this to the one given; 0: all alike"),
     FLAG("adapt", adapt, OPT_EXPERIMENT, "train the model of --init on the training texts first, in pieces of --context tokens (stage pretrain)"),
     TEXT("heads-from", heads_from, OPT_EXPERIMENT | OPT_NEUTRAL, NULL, "RUN", "take the reward heads that an earlier run made of the same texts"),
     SIZE("held-out-tokens", held_out_tokens, OPT_EXPERIMENT, "0", 0, ANY, "tokens", "of each held-out text that perplexity is measured on; 0: all"),

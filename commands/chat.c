@@ -165,6 +165,7 @@ const Command command_chat = {
     .operands = "CKPT",
     .summary = "a conversation with the checkpoint's chat template, a line a turn",
     .groups = OPT_COMMON | OPT_CHAT | OPT_SAMPLE,
+    .except = "min-new",
     .defaults = "samples=1 max-new=256 temperature=0.7 top-p=0.95",
     .help = "Each line of standard input is a message; the end of input (Ctrl-D) ends the conversation. --temperature 0 takes the likeliest\n"
             "token each time. When the context is full, the oldest turns are forgotten, which is said on standard error. A checkpoint\n"

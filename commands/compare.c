@@ -35,7 +35,7 @@ static int check_key(const PlanArm *arm, const char *key, Err *err)
 {
     static const unsigned groups[] = {[ARM_BASE] = OPT_SAMPLE, [ARM_BEST_OF] = OPT_SAMPLE, [ARM_SFT] = OPT_SAMPLE | OPT_TRAIN,
         [ARM_RAFT] = OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN, [ARM_PPO] = OPT_SAMPLE | OPT_TRAIN | OPT_RANK | OPT_ALIGN | OPT_PPO};
-    static const char *const shared[] = {"reward", "gold", "timeout", "prompt-tokens", "eval-prompts", "reference", "algo", "iteration", "explain"};
+    static const char *const shared[] = {"reward", "gold", "timeout", "eval-prompts", "prompt-tokens",  "reference", "algo", "iteration", "explain"};
     bool used = (setting_groups(key) & groups[arm->kind]) || (arm->kind == ARM_SFT && !strcmp(key, "limit"));
     for (size_t i = 0; used && i < sizeof shared / sizeof *shared; i++) used = strcmp(key, shared[i]) != 0;
     if (used || !setting_groups(key)) return 0; // one that does not exist is named by settings_parse
@@ -102,43 +102,61 @@ static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanRes
     return measure_arm(c, arm, o, &how, &c->e.reference, result, err);
 }
 
-// The beginnings of positive training reviews: as many prompt tokens as alignment has, then at most as many as an answer.
-static int positive_examples(Documents *docs, Example **examples, size_t *count, Experiment *e, const Options *o, Err *err)
+// The beginnings of positive training reviews: the prompts that alignment has, then at most as many tokens as an answer.
+typedef struct { ExampleList list; size_t most, capacity, used, room; } PositiveExamples;
+
+static int add_positive(void *self, const Prompt *prompt, const TokenList *answer, Err *err)
 {
-    uint32_t *order = mem_new(err, e->train.count, sizeof *order);
-    size_t n = 0;
-    for (size_t i = 0; order && i < e->train.count && (!o->limit || n < o->limit); i++)
-        if (e->train.items[i].label == LABEL_POSITIVE) order[n++] = (uint32_t)i;
-    int status = order ? documents_encode(docs, &e->train, order, n, &e->tokenizer, e->eos, e->model.config.context, err) : -1;
-    mem_free(order);
-    if (status || !(*examples = mem_new(err, n, sizeof **examples))) return -1;
-    *count = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t length = docs->texts[i].length, most = o->prompt_tokens + o->max_new;
-        if (length <= o->prompt_tokens) continue;
-        (*examples)[(*count)++] = (Example){.ids = docs->texts[i].ids, .length = length < most ? length : most, .prompt = o->prompt_tokens};
+    PositiveExamples *p = self;
+    size_t length = prompt->ids.length + answer->length;
+    if (p->most && p->list.count == p->most) return 1;
+    if (p->list.count == p->capacity) {
+        size_t grown = p->capacity ? 2 * p->capacity : 256;
+        Example *examples = mem_resize(err, p->list.examples, p->capacity, grown, sizeof *examples);
+        if (!examples) return -1;
+        p->list.examples = examples;
+        p->capacity = grown;
     }
-    return *count ? 0 : err_input(err, "there is no positive training review longer than --prompt-tokens %zu", o->prompt_tokens);
+    if (p->used + length > p->room) {
+        size_t grown = 2 * p->room + length;
+        uint32_t *ids = mem_resize(err, p->list.ids, p->room, grown, sizeof *ids);
+        if (!ids) return -1;
+        p->list.ids = ids;
+        p->room = grown;
+    }
+    memcpy(p->list.ids + p->used, prompt->ids.ids, prompt->ids.length * sizeof(uint32_t));
+    memcpy(p->list.ids + p->used + prompt->ids.length, answer->ids, answer->length * sizeof(uint32_t));
+    p->list.examples[p->list.count++] = (Example){.length = length, .prompt = prompt->ids.length};
+    p->used += length;
+    return 0;
+}
+
+static int positive_examples(ExampleList *list, Experiment *e, const Options *o, Err *err)
+{
+    PositiveExamples p = {.most = o->limit};
+    int status = prompts_each_human(e, o, add_positive, &p, err);
+    const uint32_t *at = p.list.ids;
+    for (size_t i = 0; i < p.list.count; at += p.list.examples[i++].length) p.list.examples[i].ids = at;
+    *list = p.list;
+    if (!status && !list->count) status = err_input(err, "there is no positive training review that goes on after its prompt");
+    return status;
 }
 
 static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
 {
-    Documents docs = {0};
-    Example *examples = NULL;
-    size_t count = 0;
+    ExampleList list = {0};
     TrainOptions how;
     Trainer trainer = {0};
     StepStats total;
     Model model = {0};
     int status = train_options(&how, o, err) || experiment_copy_start(&c->e, &model, err) || freeze_layers(&model, o, err) ||
-        positive_examples(&docs, &examples, &count, &c->e, o, err) || trainer_init(&trainer, &model, &c->cx->compute, &how, err) ||
-        train_run(&trainer, examples, count, o->seed, 0, NULL, NULL, &total, err);
+        positive_examples(&list, &c->e, o, err) || trainer_init(&trainer, &model, &c->cx->compute, &how, err) ||
+        train_run(&trainer, list.examples, list.count, o->seed, 0, NULL, NULL, &total, err);
     trainer_free(&trainer);
     EvaluateOptions measure = evaluation_of(&c->e, o);
     if (!status) status = measure_arm(c, arm, o, &measure, &model, result, err);
     model_free(&model);
-    mem_free(examples);
-    documents_free(&docs);
+    policy_examples_free(&list);
     return status ? -1 : 0;
 }
 
@@ -221,7 +239,7 @@ static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *re
 // In tokens that pass through the language model, roughly: reading one counts 1, learning from one 2 more, both heads together 1.
 static double arm_work(const Comparison *c, ArmKind kind, const Options *o)
 {
-    double length = (double)(o->prompt_tokens + o->max_new), drawn = (double)o->max_new + 2 * length; // drawn, read by p0, by the heads
+    double length = (double)((o->prompt_tokens ? o->prompt_tokens : 8) + o->max_new), drawn = (double)o->max_new + 2 * length; // drawn, read by p0, by the heads
     double b = (double)(o->stage_prompts ? o->stage_prompts : c->e.prompts.count), answers = (double)o->iterations * b * (double)o->samples;
     double asked = (double)o->eval_prompts, evaluation = asked * drawn + (double)c->e.held_out_documents.tokens, epochs = (double)o->epochs;
     switch (kind) {

@@ -19,6 +19,7 @@ int record_model(Experiment *e, const char *name, const char *folder, const Mode
 #define HUMAN "human" // --expert
 // The prompts of the reviews `from` names (NULL: of all), in order; those too short to go on after one have none.
 int prompts_cut(PromptList *list, const Experiment *e, const Corpus *corpus, const Indices *from, const Options *options, Err *err);
+int prompts_check(const Options *options, Err *err); // are the options on prompts' lengths consistent?
 int indices_reserve(Indices *list, size_t most, Err *err);
 // Every second, third, ... index, so that at most `limit` are left, of both labels alike. limit 0: all.
 int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err);

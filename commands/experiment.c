@@ -132,7 +132,7 @@ static int check_start(const Experiment *e, Err *err)
     const Options *o = e->options;
     Options pretrain;
     ModelConfig config;
-    if (settings_resolve(&pretrain, e->settings, "pretrain", err)) return -1;
+    if (settings_resolve(&pretrain, e->settings, "pretrain", err) || prompts_check(o, err)) return -1;
     if (!o->init && o->adapt) return err_input(err, "--adapt goes on with the model of --init CKPT, which is missing");
     if (!o->init && pretrain.train_layers)
         return err_input(err, "--train-layers: all layers of a model that begins with random weights must be trained (--raft.train-layers, ...)");

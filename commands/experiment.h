@@ -61,6 +61,10 @@ int experiment_make_language_model(Experiment *e, Err *err); // RUN/lm
 int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/gold, RUN/heads.json
 /* Sampling, training and experts as the options of a stage say. The expert "human" answers prompts of positive reviews as their
  * authors went on, at most --max-new tokens of it. */
+// How people went on after the prompts of positive reviews, one after the other, at most --max-new tokens of it. Below 0: an error;
+// above: no more are wanted.
+typedef int (*HumanVisitor)(void *self, const Prompt *prompt, const TokenList *answer, Err *err);
+int prompts_each_human(const Experiment *e, const Options *options, HumanVisitor visit, void *self, Err *err);
 typedef struct { const char *paths[LIST_MAX], *names[LIST_MAX]; } ExpertNames; // lives as long as the policy
 int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *options, Err *err);
 // The language model once more, to be trained; mapped from its file where that can be.

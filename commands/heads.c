@@ -56,7 +56,7 @@ const Command command_heads = {
     .operands = "",
     .summary = "the two reward heads of demo and compare alone, for several comparisons to share",
     .groups = EXPERIMENT_GROUPS,
-    .except = "test-corpus pairs heads-from held-out-tokens",
+    .except = "test-corpus pairs heads-from held-out-tokens prompt-characters prompt-words prompt-least",
     .defaults = "profile=demo output=runs/heads",
     .help = "heads makes what demo and compare make first: tokenizer and language model (or --init CKPT), then the proxy head on half A of the\n"
             "training reviews and the gold head on half B. Each is measured on held-out test reviews, whole and after 30 tokens: accuracy,\n"

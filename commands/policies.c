@@ -99,6 +99,7 @@ SampleOptions sample_options(const Options *o, const ModelConfig *config)
     SampleOptions how = sample_defaults();
     how.samples = o->samples;
     how.max_new = o->max_new;
+    how.min_new = o->min_new;
     how.temperature = (float)o->temperature;
     how.top_k = o->top_k;
     how.top_p = (float)o->top_p;

@@ -23,7 +23,9 @@ typedef enum {
     STREAM_GRAMMAR,           // the built-in corpus
     STREAM_BOOTSTRAP,         // resampling for confidence intervals
     STREAM_REWARD_INIT,       // the reward head's own weights
-    STREAM_EVAL               // samples drawn for evaluation: c0 = step, c1 = candidate, c2 = slot
+    STREAM_EVAL,              // samples drawn for evaluation: c0 = step, c1 = candidate, c2 = slot
+    STREAM_LENGTH,            // the longest length of an answer: c0 = the stream of its tokens, c1 = candidate, c2 = slot
+    STREAM_PROMPT_LENGTH      // where a prompt is cut: c0 = text, c1 = 1 for texts to measure on
 } PhiloxStream;
 
 typedef struct { uint32_t c0, c1, c2, c3; } PhiloxCounter;

@@ -2,6 +2,7 @@
 /* test_experiment.c - the experiment that begins with a pretrained checkpoint: what is taken, what is trained, what is shared. */
 #include "tests/support_cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +142,108 @@ static void human_answers_compete_where_the_review_is_positive(void **state)
     assert_true(human > 0 && human < 8);
 }
 
+// ---- prompts -----------------------------------------------------------------------------------------------------------------------
+
+typedef struct { size_t prompts, least, most, lengths; } PromptSizes;
+
+static size_t count_words(const char *text)
+{
+    size_t words = 0;
+    for (const char *c = text; *c; c++) words += *c != ' ' && (c == text || c[-1] == ' ');
+    return words;
+}
+
+// Of the prompts of a run's first iteration, in characters, words or tokens; the texts are ASCII.
+static PromptSizes prompt_sizes(const char *run, const char *unit)
+{
+    char name[80];
+    snprintf(name, sizeof name, "%s/iter_000/candidates.jsonl", run);
+    char *path = cli_path(name);
+    JsonLines in;
+    json_t *line;
+    Err err = {0};
+    bool seen[100] = {false};
+    PromptSizes sizes = {.least = SIZE_MAX};
+    assert_ok(jsonl_open(&in, path, &err), &err);
+    while (jsonl_next(&in, &line, &err) == 1) {
+        const char *text = json_string_value(json_object_get(line, "prompt"));
+        size_t n = !strcmp(unit, "words") ? count_words(text) : !strcmp(unit, "characters") ? strlen(text)
+            : json_array_size(json_object_get(line, "prompt_tokens"));
+        assert_true(n < 100);
+        assert_null(strstr(!strcmp(unit, "words") ? text : "", "  "));
+        sizes.prompts++;
+        sizes.lengths += !seen[n];
+        seen[n] = true;
+        if (n < sizes.least) sizes.least = n;
+        if (n > sizes.most) sizes.most = n;
+        json_decref(line);
+    }
+    jsonl_close(&in);
+    free(path);
+    return sizes;
+}
+
+#define CUT "demo --profile contract --init @/start --reward length:4 --gold length:9 --iterations 1 --stage-prompts 40 --samples 1 --quiet "
+
+static void prompts_are_cut_by_tokens_characters_or_words_at_drawn_lengths(void **state)
+{
+    (void)state;
+    expect(raft(CUT "--prompt-tokens 0 --prompt-characters 30 -o @/characters"), 0, "report.html");
+    PromptSizes sizes = prompt_sizes("characters", "characters");
+    assert_true(sizes.prompts == 40 && sizes.least == 30 && sizes.most == 30);
+    expect(raft(CUT "--prompt-tokens 0 --prompt-words 4 -o @/words"), 0, "report.html");
+    sizes = prompt_sizes("words", "words");
+    assert_true(sizes.least == 4 && sizes.most == 4);
+    expect(raft(CUT "--prompt-tokens 7 --prompt-least 2 --min-new 4 -o @/drawn"), 0, "report.html");
+    sizes = prompt_sizes("drawn", "tokens");
+    assert_true(sizes.least == 2 && sizes.most == 7 && sizes.lengths == 6);
+    expect(raft(CUT "--prompt-tokens 7 --prompt-least 2 --min-new 4 -o @/again"), 0, "report.html");
+    assert_true(cli_same_file("drawn/iter_000/candidates.jsonl", "again/iter_000/candidates.jsonl"));
+    expect(raft(CUT "--prompt-words 4 -o @/no"), 2, "give one of them");
+    expect(raft(CUT "--prompt-least 6 -o @/no"), 2, "--prompt-least 6 is above the longest prompt, 5");
+}
+
+static void people_go_on_where_the_prompt_was_cut(void **state)
+{
+    (void)state;
+    Corpus reviews = {0};
+    Err failed = {0};
+    Grammar *grammar = grammar_load("data/reviews.grammar", &failed);
+    assert_non_null(grammar);
+    assert_ok(grammar_corpus(&reviews, grammar, 60, 1, &failed), &failed); // those of profiles/contract.conf
+    grammar_free(grammar);
+    const char *const cuts[] = {"--prompt-tokens 5", "--prompt-tokens 0 --prompt-characters 17", "--prompt-tokens 0 --prompt-words 3"};
+    for (size_t c = 0; c < 3; c++) {
+        JsonLines in;
+        json_t *line;
+        Err err = {0};
+        char run[20], name[60];
+        snprintf(run, sizeof run, "people%zu", c);
+        snprintf(name, sizeof name, "%s/iter_000/candidates.jsonl", run);
+        expect(raft("demo --profile contract --init @/start --reward length:4 --gold length:9 --iterations 1 --expert human --max-new 60 --context 90 %s "
+            "--quiet -o @/%s", cuts[c], run), 0, "report.html");
+        char *path = cli_path(name);
+        size_t found = 0;
+        assert_ok(jsonl_open(&in, path, &err), &err);
+        while (jsonl_next(&in, &line, &err) == 1) {
+            if (!strcmp(json_string_value(json_object_get(line, "source")), "human")) {
+                const char *prompt = json_string_value(json_object_get(line, "prompt")), *text = json_string_value(json_object_get(line, "text"));
+                const CorpusItem *review = reviews.items + strtoul(json_string_value(json_object_get(line, "prompt_id")) + strlen("review "), NULL, 10);
+                assert_int_equal(review->label, LABEL_POSITIVE);
+                assert_memory_equal(review->text, prompt, strlen(prompt));
+                assert_memory_equal(review->text + strlen(prompt), text, strlen(text));
+                assert_true(strlen(text) > 40);
+                found++;
+            }
+            json_decref(line);
+        }
+        jsonl_close(&in);
+        free(path);
+        assert_true(found > 0);
+    }
+    corpus_free(&reviews);
+}
+
 // ---- heads -------------------------------------------------------------------------------------------------------------------------
 
 static void heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews(void **state)
@@ -238,6 +341,8 @@ int main(void)
         cmocka_unit_test(adapt_trains_the_taken_model_first),
         cmocka_unit_test(only_the_named_layers_are_trained),
         cmocka_unit_test(human_answers_compete_where_the_review_is_positive),
+        cmocka_unit_test(prompts_are_cut_by_tokens_characters_or_words_at_drawn_lengths),
+        cmocka_unit_test(people_go_on_where_the_prompt_was_cut),
         cmocka_unit_test(heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews),
         cmocka_unit_test(heads_are_shared_by_their_hash),
         cmocka_unit_test(a_head_that_nobody_asks_is_not_made),

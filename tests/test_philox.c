@@ -38,7 +38,7 @@ static void streams_keep_their_numbers(void **state)
 {
     (void)state;
     static const PhiloxStream streams[] = {STREAM_INIT, STREAM_SHUFFLE_PROMPTS, STREAM_SAMPLE, STREAM_SHUFFLE_TRAIN, STREAM_PREFIX,
-        STREAM_SPLIT, STREAM_GRAMMAR, STREAM_BOOTSTRAP, STREAM_REWARD_INIT, STREAM_EVAL};
+        STREAM_SPLIT, STREAM_GRAMMAR, STREAM_BOOTSTRAP, STREAM_REWARD_INIT, STREAM_EVAL, STREAM_LENGTH, STREAM_PROMPT_LENGTH};
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) assert_int_equal(streams[i], i + 1);
 }
 

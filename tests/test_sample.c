@@ -190,6 +190,39 @@ static void a_token_depends_on_every_part_of_its_counter(void **state)
     model_free(&model);
 }
 
+static void a_drawn_length_cuts_an_answer_and_changes_no_token(void **state)
+{
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual(), drawn;
+    bool seen[NEW + 1] = {false};
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.eos = -1;
+    drawn = how;
+    drawn.min_new = 3;
+    Sampled *whole = generate(&model, &cx, prompts, PROMPTS, &how, NULL), *cut = generate(&model, &cx, prompts, PROMPTS, &drawn, NULL);
+    for (size_t i = 0; i < PROMPTS * K; i++) {
+        uint32_t w[4];
+        philox_draw(w, how.seed, (PhiloxCounter){.c0 = STREAM_SAMPLE, .c1 = (uint32_t)(i % K), .c2 = prompts[i / K].slot,
+            .c3 = philox_stream(STREAM_LENGTH, how.iteration)});
+        assert_int_equal(cut[i].length, 3 + philox_below(w[0], NEW - 2));
+        assert_memory_equal(cut[i].ids, whole[i].ids, cut[i].length * sizeof *cut[i].ids);
+        assert_false(cut[i].ended);
+        seen[cut[i].length] = true;
+    }
+    size_t kinds = 0;
+    for (size_t n = 0; n <= NEW; n++) kinds += seen[n];
+    assert_true(kinds > 2);
+    discard(whole, PROMPTS * K);
+    discard(cut, PROMPTS * K);
+    Err err = {0};
+    drawn.min_new = NEW + 1;
+    assert_input_error(sample_check(&drawn, &model, NULL, &err), &err, "is above --max-new");
+    model_free(&model);
+}
+
 // The KV cache against a full pass: each token's log-probability, and the sum, have the bits of lm_evaluate.
 static void log_probabilities_have_the_bits_of_a_full_pass(void **state)
 {
@@ -449,6 +482,7 @@ int main(void)
         cmocka_unit_test(threads_and_instruction_sets_change_no_bit),
         cmocka_unit_test(shared_prefill_equals_one_call_a_candidate),
         cmocka_unit_test(a_token_depends_on_every_part_of_its_counter),
+        cmocka_unit_test(a_drawn_length_cuts_an_answer_and_changes_no_token),
         cmocka_unit_test(log_probabilities_have_the_bits_of_a_full_pass),
         cmocka_unit_test(end_of_text_ends_and_is_kept),
         cmocka_unit_test(stop_string_is_found_across_tokens),
