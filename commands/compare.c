@@ -312,8 +312,8 @@ static int print(const Plan *plan, const Options *o, Err *err)
     }
     int status = plan_table(&table, plan, err);
     if (!status)
-        printf("\n%s\n%s: report.html shows it, comparison.md holds tables, at equal cost too, comparison.json the figures, arms/ the runs\n", table.data,
-            o->output);
+        printf("\n%s\n%s: report.html shows it, comparison.md holds tables, at equal cost too, comparison.json the figures, arms/ the runs\n",
+            table.data, o->output);
     text_free(&table);
     return status;
 }

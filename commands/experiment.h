@@ -47,6 +47,7 @@ typedef struct {
     char *start;               // the folder that holds the language model
     Model model, reference;    // the policy, and p0: where alignment starts
     struct { char *folder; uint64_t hash; } heads[HEADS]; // NULL: --reward or --gold stand for it
+    bool unwanted[HEADS];      // not to be made
     PromptList prompts, eval_prompts;
     char *human;               // the file with human answers, once it was asked for
     size_t human_tokens;       // which are at most so long

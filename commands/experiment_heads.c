@@ -162,7 +162,7 @@ static json_t *load_figures(const char *folder, bool must_be_there, Err *err)
 int experiment_make_heads(Experiment *e, Err *err)
 {
     const Options *o = e->options;
-    const bool wanted[HEADS] = {[PROXY] = !o->reward.count, [GOLD] = !o->gold};
+    const bool wanted[HEADS] = {[PROXY] = !o->reward.count && !e->unwanted[PROXY], [GOLD] = !o->gold && !e->unwanted[GOLD]};
     json_t *figures = load_figures(e->run.folder, false, err), *theirs = NULL;
     int status = figures ? 0 : -1;
     if (!status && o->heads_from) status = (theirs = load_figures(o->heads_from, true, err)) ? 0 : -1;

@@ -5,6 +5,7 @@
 #include "commands/learning.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void print_bins(const char *what, const json_t *quality)
 {
@@ -42,10 +43,14 @@ static int report(const Run *run, const Options *o, Err *err)
 static int run(CommandContext *cx, Err *err)
 {
     Experiment e;
-    if (cx->word_count) return err_input(err, "heads: unexpected \"%s\"; everything is named by options", cx->words[0]);
+    const char *only = cx->word_count ? cx->words[0] : NULL;
+    if (cx->word_count > 1 || (only && strcmp(only, "proxy") && strcmp(only, "gold")))
+        return err_input(err, "heads: expected \"proxy\" or \"gold\", or nothing for both, found \"%s\"", cx->words[cx->word_count - 1]);
     int status = experiment_open(&e, "heads", cx->settings, &cx->options, &cx->compute, err);
     if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
-    else if (!status) status = experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) ||
+    e.unwanted[PROXY] = only && !strcmp(only, "gold");
+    e.unwanted[GOLD] = only && !strcmp(only, "proxy");
+    if (!status && !e.run.finished) status = experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) ||
         report(&e.run, &cx->options, err) || run_finish(&e.run, err);
     experiment_close(&e);
     return status ? -1 : 0;
@@ -53,7 +58,7 @@ static int run(CommandContext *cx, Err *err)
 
 const Command command_heads = {
     .name = "heads",
-    .operands = "",
+    .operands = "[proxy|gold]",
     .summary = "the two reward heads of demo and compare alone, for several comparisons to share",
     .groups = EXPERIMENT_GROUPS,
     .except = "test-corpus pairs heads-from held-out-tokens prompt-characters prompt-words prompt-least",
@@ -61,7 +66,7 @@ const Command command_heads = {
     .help = "heads makes what demo and compare make first: tokenizer and language model (or --init CKPT), then the proxy head on half A of the\n"
             "training reviews and the gold head on half B. Each is measured on held-out test reviews, whole and after 30 tokens: accuracy,\n"
             "and how often texts that it calls positive with probability p are so. demo and compare take them with --heads-from. Settings\n"
-            "of one head: --proxy.layers, --gold.lr, ... Seconds are in RUN/timing.jsonl. --resume goes on where it was cut off.",
+            "of one head: --proxy.layers, --gold.lr, ...; heads proxy makes that one only. Seconds are in RUN/timing.jsonl. --resume goes on where it was cut off.",
     .needs_compute = true,
     .run = run,
 };

@@ -14,7 +14,7 @@ draw=0 done_kills=0
 random() { awk -v s="$seed" -v n="$draw" -v l="$1" 'BEGIN { srand(s * 1000003 + n); rand(); printf "%.3f", rand() * l }'; }
 
 # A list of files and checksums: everything but what differs by machine and time, and what only an unfinished run holds.
-sums() { (cd "$1" && find . -type f ! -name provenance.json ! -name timing.jsonl ! -name settings.conf ! -name report.html ! -name '*.tmp' | LC_ALL=C sort | xargs cksum); }
+sums() { (cd "$1" && find . -type f ! -name provenance.json ! -name timing.jsonl ! -name settings.conf ! -name report.html ! -name comparison.md ! -path './arms/*-s?.json' ! -name '*.tmp' | LC_ALL=C sort | xargs cksum); }
 
 fail() { echo "$1" >&2; [ ! -f "$tmp/log" ] || cat "$tmp/log" >&2; exit 1; }
 
@@ -49,7 +49,7 @@ kill_case() {
     printf '%-12s %3d kills, %d runs of %.2f s: the same bytes\n' "$name" "$killed" "$rounds" "$length"
 }
 
-share=$((kills / 6 + 1))
+share=$((kills / 9 + 1))
 small="--profile contract --save-every 3"
 # shellcheck disable=SC2086
 {
@@ -58,6 +58,9 @@ small="--profile contract --save-every 3"
     kill_case pretrain $share pretrain --corpus data/reviews.grammar --corpus-size 60 --tokenizer "$tmp/demo/tokenizer.json" $small
     kill_case sft $share sft "$lm" --data data/example-answers.jsonl --epochs 12 --batch 1 $small
     kill_case reward $share reward train --corpus data/reviews.grammar --corpus-size 60 --init "$lm" --epochs 3 $small
+    kill_case finetune $share finetune "$lm" --data "$tmp/demo/iter_000/candidates.jsonl" --epochs 20 --batch 1 $small
+    kill_case ppo $share align "$lm" --algo ppo --prompts data/example-prompts.jsonl --reward "head:$tmp/demo/proxy" --limit 6 --epochs 3 $small --top-k 0 --top-p 1 --kl-beta 0 --iterations 4
+    kill_case compare $share compare $small --seeds 1 --arm base --arm sft --arm raft --arm ppo --ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0
     kill_case align $share align "$lm" --prompts data/example-prompts.jsonl --reward "head:$tmp/demo/proxy" --gold "head:$tmp/demo/gold" --limit 6 --epochs 3 $small
 }
 echo "$done_kills kills"
