@@ -67,6 +67,33 @@ static void heads_made_before_are_taken(void **state)
     expect(status, 2, "learned from other texts"); // those of the built-in corpus
 }
 
+static void every_profile_can_be_read_and_its_arms_made(void **state)
+{
+    (void)state;
+    OsNames names;
+    Err err = {0};
+    size_t plans = 0;
+    assert_ok(os_list_folder(&names, "profiles", &err), &err);
+    for (size_t i = 0; i < names.count; i++) {
+        char profile[60];
+        snprintf(profile, sizeof profile, "%.*s", (int)(strlen(names.names[i]) - strlen(".conf")), names.names[i]);
+        if (!strcmp(profile, "contract")) continue; // its sampling is not PPO's
+        plans++;
+        expect(raft("compare --profile %s --corpus @ --init @/nowhere -o @/no", profile), 2, "nowhere: not a checkpoint folder"); // all else was in order
+    }
+    assert_true(plans > 10);
+    os_names_free(&names);
+}
+
+static void settings_of_other_programs_run(void **state)
+{
+    (void)state;
+    const char *const profiles[] = {"lmflow-2023-imdb", "trl-sentiment", "trlx-rft"};
+    for (size_t i = 0; i < 3; i++)
+        expect(raft("compare --profile %s --corpus @ --init @/made/lm --layers 1 --train-layers 0 --max-steps 1 --limit 4 --eval-prompts 2 --samples 2 "
+            "--stage-prompts 3 --iterations 1 --held-out-tokens 9 --head-tokens 20 -o @/%s --quiet", profiles[i], profiles[i]), 0, "\nraft ");
+}
+
 static void what_is_missing_is_named_with_the_way_to_get_it(void **state)
 {
     (void)state;
@@ -85,6 +112,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_runs_to_its_table_and_is_taken_up_again),
         cmocka_unit_test(heads_made_before_are_taken),
+        cmocka_unit_test(every_profile_can_be_read_and_its_arms_made),
+        cmocka_unit_test(settings_of_other_programs_run),
         cmocka_unit_test(what_is_missing_is_named_with_the_way_to_get_it),
     };
     return cmocka_run_group_tests(tests, make_reviews_and_model, cli_remove_folder);

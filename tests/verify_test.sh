@@ -35,7 +35,7 @@ echo "verify/replay.py: two iterations of the model of profiles/contract"
 "$raft" demo --profile contract -o "$run" --quiet > /dev/null
 local_="--settings profiles/contract.conf --reward head:$run/proxy"
 global="$local_ --reward -0.01*length:4 --reference $run/lm --iteration 3 --mode global --accept 0.3 --seed 9 --temperature 0.8 --stop e
-    --stage-prompts 5 --samples 3"
+    --stage-prompts 5 --samples 3 --min-new 5"
 replay() { # PROGRAM TRACE CHECKPOINT SETTING...
     program=$1 trace=$2 checkpoint=$3
     shift 3

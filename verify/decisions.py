@@ -4,7 +4,7 @@ import math
 import re
 import numpy as np
 from arithmetic import F, exp, fma, lanes, log, long, maximum, sequential
-from randomness import shuffle, uniform, words
+from randomness import STREAM, below, shuffle, uniform, words
 
 
 # ---- 7.1, 10: one token -----------------------------------------------------------------------------------------------------
@@ -89,6 +89,10 @@ def stage_prompts(seed, iteration, stage, count):  # 11.1
 
 def token_uniform(seed, iteration, slot, k, place):  # 11.2
     return uniform(words(seed, "token", iteration, c0=place, c1=k, c2=slot)[..., 0])
+
+
+def longest_answer(seed, iteration, slot, k, least, most):  # 11.2
+    return least + below(words(seed, "length", iteration, c0=STREAM["token"], c1=k, c2=slot)[0], most - least + 1) if least else most
 
 
 def answer(next_logits, seed, iteration, slot, k, max_new, eos=None, stops=None, **how):

@@ -18,7 +18,7 @@ import model
 import training
 from arithmetic import F
 
-DEFAULTS = dict(seed=1, iteration=0, samples=8, max_new=24, temperature=1.0, top_k=0, top_p=1.0, mode="local", accept=0.0, kl_beta=0.0,
+DEFAULTS = dict(seed=1, iteration=0, samples=8, max_new=24, min_new=0, temperature=1.0, top_k=0, top_p=1.0, mode="local", accept=0.0, kl_beta=0.0,
                 lr=1e-4, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, decay_all=False, clip=1.0, schedule="cosine", warmup=0.02,
                 final_lr=0.1, batch=16, epochs=2, max_steps=0, train_layers="", stage_prompts=0, stop="")
 
@@ -134,8 +134,9 @@ class Replay:
         u = decisions.token_uniform(s["seed"], s["iteration"], slot, k, np.arange(len(tokens)))
         how = {key: s[key] for key in ("temperature", "top_k", "top_p")}
         self.check(name + "tokens", [decisions.Distribution(row, **how).token(x) for row, x in zip(z, u)], "4.2, 10, 11.2")
-        ended = len(tokens) == s["max_new"] or tokens[-1] == self.c.eos or s["stop"]
-        if not ended or len(tokens) > s["max_new"] or self.c.eos in tokens[:-1]:
+        longest = decisions.longest_answer(s["seed"], s["iteration"], slot, k, s["min_new"], s["max_new"])
+        ended = len(tokens) == longest or tokens[-1] == self.c.eos or s["stop"]
+        if not ended or len(tokens) > longest or self.c.eos in tokens[:-1]:
             self.differences.append(f"{name}tokens (SPEC 11.2): the answer of {len(tokens)} tokens ends in a wrong place")
         self.check(name + "logprobs", decisions.logprob(z, tokens), "7.1")
 
