@@ -58,6 +58,13 @@ int os_child_stop(OsChild *child, double timeout_s, Err *err); // closes its inp
 // each with its '\n', to output. A program that answers every line without having read all of its input is not an error.
 int os_child_exchange(OsChild *child, const char *input, size_t n, size_t lines, Text *output, double timeout_s, Err *err);
 
+// Of the whole process: for commands, not for modules.
+char *os_current_folder(Err *err); // owned by the caller
+int os_enter_folder(const char *path, Err *err);
+bool os_is_absolute(const char *path);
+int os_mute_output(int *kept, Err *err); // standard output goes nowhere until os_restore_output(kept), which is safe after an error
+void os_restore_output(int kept);
+
 double os_now_s(void);           // monotonic seconds, for progress and timing only: never reaches the arithmetic
 size_t os_cpu_count(void);
 size_t os_second_cache_bytes(void); // of one core; 0: the system does not say

@@ -10,7 +10,7 @@ enum { WORDS_MOST = 32 };
 
 typedef struct {
     const char *from;
-    Text to, profile;      // the new run's folder; FROM/settings.conf
+    Text where, to, profile; // FROM as it can be found from the run's folder; the new run's folder; FROM/settings.conf
     json_t *provenance;
     const Command *command;
     char threads[24];
@@ -22,6 +22,7 @@ typedef struct {
 
 static void rerun_free(Rerun *r)
 {
+    text_free(&r->where);
     text_free(&r->to);
     text_free(&r->profile);
     json_decref(r->provenance);
@@ -83,7 +84,6 @@ static void build_words(Rerun *r, const Options *o)
     add_option(r, "--threads", r->threads);
     if (o->quiet) add_word(r, "--quiet");
     if (o->force) add_word(r, "--force");
-    if (o->json) add_word(r, "--json");
     add_word(r, "--");
     size_t i;
     json_t *operand;
@@ -169,13 +169,48 @@ static int report(const Rerun *r, const Options *o, Err *err)
     return 0;
 }
 
+static int make_absolute(Text *path, const char *folder, Err *err)
+{
+    Text whole = {0};
+    if (os_is_absolute(path->data)) return 0;
+    int status = text_printf(&whole, err, "%s/%s", folder, path->data);
+    text_free(path);
+    *path = whole;
+    return status;
+}
+
+// Paths of inputs are as they were given: they begin in the folder where the run was made.
+static int enter_folder(Rerun *r, Err *err)
+{
+    const char *there = json_string_value(json_object_get(r->provenance, "folder"));
+    char *here = os_current_folder(err);
+    int status = here ? text_puts(&r->where, err, r->from) : -1;
+    if (!status && there && strcmp(here, there)) {
+        if (!os_is_folder(there)) fprintf(stderr, "raft: %s, where the run was made, is not there: inputs are looked for from here\n", there);
+        else status = make_absolute(&r->where, here, err) || make_absolute(&r->to, here, err) || make_absolute(&r->profile, here, err) ||
+            os_enter_folder(there, err);
+    }
+    mem_free(here);
+    r->from = r->where.data;
+    return status ? -1 : 0;
+}
+
+// With --json the answer is one object: what the command itself prints goes nowhere.
+static int run_again(Rerun *r, const Options *o, Err *err)
+{
+    int kept = -1;
+    if (o->json && os_mute_output(&kept, err)) return -1;
+    int status = command_run(r->command, r->word_count, r->words, err);
+    if (o->json) os_restore_output(kept);
+    return status < 0 ? -1 : 0;
+}
+
 static int repeat(Rerun *r, const Options *o, Err *err)
 {
-    if (read_run(r, o->output, err) || check_settings(r, err)) return -1;
+    if (read_run(r, o->output, err) || check_settings(r, err) || enter_folder(r, err)) return -1;
     build_words(r, o);
     if (r->word_count == WORDS_MOST) return err_input(err, "%s: too many operands", r->from);
-    if (command_run(r->command, r->word_count, r->words, err) < 0) return -1;
-    return compare(r, err) || report(r, o, err) ? -1 : 0;
+    return run_again(r, o, err) || compare(r, err) || report(r, o, err) ? -1 : 0;
 }
 
 static int run(CommandContext *cx, Err *err)
@@ -197,7 +232,6 @@ const Command command_rerun = {
     .except = "seed profile matmul",
     .help = "rerun RUN [-o DIR] makes the run again in DIR (default: RUN.rerun) from the settings and the inputs that RUN/provenance.json\n"
             "records, and compares every file whose bytes depend on those only. Threads and instruction set may be others. Inputs are\n"
-            "looked for where the run found them, from the current folder; one that is absent or has changed is named. With --json two\n"
-            "objects follow each other: the command's and {\"same\",\"files\",\"different\"}.",
+            "looked for where the run found them, from the folder it was made in; one that is absent or has changed is named.",
     .run = run,
 };

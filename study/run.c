@@ -157,9 +157,9 @@ static json_t *operands(const Settings *settings)
 
 static int describe(json_t *p, const char *command, const Settings *settings, const Options *options, const Compute *cx, Err *err)
 {
-    char *cpu = os_cpu_name(err);
+    char *cpu = os_cpu_name(err), *folder = os_current_folder(err); // where relative paths begin
     json_t *resolved = json_object();
-    int status = !cpu || set(p, "program", json_string("raft"), err) || set(p, "version", json_string(raft_version()), err) ||
+    int status = !cpu || !folder || set(p, "folder", json_string(folder), err) || set(p, "program", json_string("raft"), err) || set(p, "version", json_string(raft_version()), err) ||
         set(p, "commit", json_string(raft_commit()), err) || set(p, "compiler", json_string(raft_compiler()), err) ||
         set(p, "command", json_string(command), err) || set(p, "command_line", command_line(command, settings), err) ||
         set(p, "operands", operands(settings), err) || set(p, "seed", json_integer((json_int_t)options->seed), err) || set(p, "cpu", json_string(cpu), err) ||
@@ -171,6 +171,7 @@ static int describe(json_t *p, const char *command, const Settings *settings, co
     if (!status) status = set(p, "options", json_incref(resolved), err);
     json_decref(resolved);
     mem_free(cpu);
+    mem_free(folder);
     return status ? -1 : 0;
 }
 

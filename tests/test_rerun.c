@@ -121,9 +121,30 @@ static void resume_begins_a_run_or_finds_it_finished(void **state)
     expect(raft("collect @/lm --prompts @/prompts.jsonl -o @/c.jsonl --resume"), 2, "does not take this option");
 }
 
+static void a_run_is_repeated_from_another_folder_with_one_object_as_the_answer(void **state)
+{
+    (void)state;
+    Err err = {0};
+    const char *program = getenv("RAFT_BINARY");
+    char *here = os_current_folder(&err);
+    Text command = {0};
+    assert_non_null(here);
+    if (!program || !*program) program = "./raft";
+    assert_ok(text_printf(&command, &err, "cd '%s' && '%s%s%s' sft lm --data pairs.jsonl -o relative --quiet 2>&1", cli_folder,
+        os_is_absolute(program) ? "" : here, os_is_absolute(program) ? "" : "/", program), &err);
+    expect(run_shell(&cli_output, command.data), 0, "relative");
+    json_t *told = raft_json("rerun @/relative -o @/elsewhere --quiet");
+    assert_true(json_is_true(json_object_get(told, "same")));
+    assert_true(json_figure(told, "files", NULL) > 1);
+    json_decref(told);
+    mem_free(here);
+    text_free(&command);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_is_repeated_from_another_folder_with_one_object_as_the_answer),
         cmocka_unit_test(a_run_and_its_checkpoints_record_what_made_them),
         cmocka_unit_test(a_rerun_has_the_same_bits),
         cmocka_unit_test(what_differs_is_named),
