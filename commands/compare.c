@@ -50,10 +50,11 @@ static void arm_settings_free(ArmSettings *s)
     mem_free(s->argv);
 }
 
-// The command line with the arm's settings and its seed behind it, where they win.
+// The command line with the arm's settings and its seed behind its options, where they win.
 static int arm_settings_init(ArmSettings *s, const CommandContext *cx, const PlanArm *arm, uint64_t seed, Err *err)
 {
-    size_t given = (size_t)cx->settings->argc;
+    size_t given = 0, argc = (size_t)cx->settings->argc; // "--" ends the options; there are no operands
+    while (given < argc && strcmp(cx->settings->argv[given], "--")) given++;
     const char *stage = arm_stage[arm->kind];
     *s = (ArmSettings){.argc = given + arm->count + 1, .own = arm->count + 1};
     if (!(s->words = mem_new(err, s->own, sizeof *s->words)) || !(s->argv = mem_new(err, s->argc, sizeof *s->argv))) return -1;
@@ -175,15 +176,16 @@ static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, do
  * ended without its result being kept, begins anew. */
 static int open_arm_run(Run *run, const char *folder, const char *stage, const Settings *settings, const Options *o, const Compute *cx, Err *err)
 {
-    Options anew = *o;
+    Options own = *o;
     Err ignored = {0};
-    if (o->resume && !run_open(run, folder, stage, settings, o, cx, &ignored)) {
+    own.repeat = NULL; // the whole comparison is held against that run, and an arm's inputs are the comparison's
+    if (own.resume && !run_open(run, folder, stage, settings, &own, cx, &ignored)) {
         if (!run->finished) return 0;
         run_close(run);
     }
-    anew.force = true;
-    anew.resume = false;
-    return run_open(run, folder, stage, settings, &anew, cx, err);
+    own.force = true;
+    own.resume = false;
+    return run_open(run, folder, stage, settings, &own, cx, err);
 }
 
 // `raft report` takes its directory.

@@ -274,6 +274,9 @@ static void compare_makes_every_arm_and_resumes(void **state)
     if (!page || !strstr(page, "raft compare \xC2\xB7 5 arms")) fail_msg("compare left no page");
     free(place);
     free(page);
+    assert_int_equal(run_raft(&output, "rerun %s/run -o %s/again --quiet", folder, folder), 0);
+    assert_non_null(strstr(output.data, "same bits"));
+    text_free(&output);
     assert_int_equal(run_raft(&output, "report %s/run/arms/ppo2-s1", folder), 0);
     text_free(&output);
     assert_int_equal(run_raft(&output, small, folder, "--force --arm \"bad:ppo temperature=0.5\""), 2);
