@@ -221,6 +221,22 @@ float *model_gradient(const Model *model, float *gradient, size_t offset)
     return t->frozen ? NULL : gradient + t->place + (offset - t->offset);
 }
 
+void model_take_trained(const Model *model, float *values)
+{
+    for (size_t i = 0; i < model->tensor_count; i++) {
+        const Tensor *t = model->tensors + i;
+        if (!t->frozen) memcpy(values + t->place, model->parameters + t->offset, t->rows * t->cols * sizeof *values);
+    }
+}
+
+void model_put_trained(Model *model, const float *values)
+{
+    for (size_t i = 0; i < model->tensor_count; i++) {
+        const Tensor *t = model->tensors + i;
+        if (!t->frozen) memcpy(model->parameters + t->offset, values + t->place, t->rows * t->cols * sizeof *values);
+    }
+}
+
 void model_drop_value_head(Model *model)
 {
     if (!model->config.value_head) return;

@@ -79,6 +79,9 @@ int model_add_value_head(Model *model, Err *err);                    // zeros; n
 void model_freeze(Model *model, size_t first, size_t last);
 // Where the gradient of the tensor at this offset begins in gradient[trained_count]; NULL: it is frozen.
 float *model_gradient(const Model *model, float *gradient, size_t offset);
+// What is trained, tensor after tensor as in a gradient: [trained_count] out of the model, or back into it.
+void model_take_trained(const Model *model, float *values);
+void model_put_trained(Model *model, const float *values);
 void model_drop_value_head(Model *model);                            // for programs that know of none
 void model_randomise(Model *model, uint64_t seed);                   // STREAM_INIT; c0 = block of 4, c2 = tensor
 const Tensor *model_find(const Model *model, const char *name);      // NULL when absent

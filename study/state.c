@@ -81,15 +81,27 @@ static json_t *record_of(const RunState *s, const Trainer *trainer /* NULL: no t
     return NULL;
 }
 
+// The parameters that training changes; those of frozen layers are where the model came from. copy: what to free, NULL: nothing.
+static const float *trained_values(float **copy, const Model *model, Err *err)
+{
+    *copy = NULL;
+    if (model->trained_count == model->parameter_count) return model->parameters;
+    if ((*copy = mem_new(err, model->trained_count, sizeof **copy))) model_take_trained(model, *copy);
+    return *copy;
+}
+
 static int state_write(RunState *s, const Trainer *trainer, Err *err)
 {
     Arrays arrays = {0};
     Text text = {0};
-    const Model *model = s->model;
+    const Model *model = s->finished ? NULL : s->model;
+    float *copy = NULL;
+    const float *trained = model ? trained_values(&copy, model, err) : NULL;
+    if (model && !trained) return -1;
     const Trainer *adam = trainer ? trainer : s->finished ? NULL : s->trainer;
     safetensors_close(&s->file); // where a mapped file cannot be replaced
     s->found = false;
-    if (model && !s->finished) add_array(&arrays, "parameters", model->parameters, model->parameter_count);
+    if (model) add_array(&arrays, "parameters", trained, model->trained_count);
     if (adam) add_array(&arrays, "m", adam->m, model->trained_count);
     if (adam) add_array(&arrays, "v", adam->v, model->trained_count);
     if (s->scores && !s->finished) add_array(&arrays, "scores", s->scores, s->score_count);
@@ -103,6 +115,7 @@ static int state_write(RunState *s, const Trainer *trainer, Err *err)
     }
     text_free(&text);
     json_decref(record);
+    mem_free(copy);
     return status;
 }
 
@@ -154,13 +167,24 @@ static int read_array(RunState *s, const char *name, float *out /* [n] */, size_
     return t ? safetensors_read_f32(&s->file, t, out, n, err) : -1;
 }
 
+static int read_parameters(RunState *s, Model *model, Err *err)
+{
+    size_t n = model->trained_count;
+    if (n == model->parameter_count) return read_array(s, "parameters", model->parameters, n, err);
+    float *values = mem_new(err, n, sizeof *values);
+    int status = values ? read_array(s, "parameters", values, n, err) : -1;
+    if (!status) model_put_trained(model, values);
+    mem_free(values);
+    return status;
+}
+
 int state_restore(RunState *s, Err *err)
 {
     Trainer *t = s->trainer;
     if (!s->found) return 0;
     if (get_values(json_object_get(s->record, "values"), s->kept, s->kept_count, s->path, err)) return -1;
     if (t && (read_array(s, "m", t->m, t->model->trained_count, err) || read_array(s, "v", t->v, t->model->trained_count, err))) return -1;
-    return s->model ? read_array(s, "parameters", s->model->parameters, s->model->parameter_count, err) : 0;
+    return s->model ? read_parameters(s, s->model, err) : 0;
 }
 
 int state_scores(RunState *s, float *scores, size_t n, Err *err) { return read_array(s, "scores", scores, n, err); }

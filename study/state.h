@@ -10,8 +10,8 @@
  *     }
  *     state_close(&state);
  *
- * The file holds parameters, AdamW's m and v, the step, sums and kept values, and the run's metrics and timing lines so far. A
- * kill at any instant leaves the old file or the new one; work after it is done again and gives the same bits. state_finish
+ * The file holds the parameters that are trained, AdamW's m and v, the step, sums and kept values, and the run's metrics and timing
+ * lines so far. A kill at any instant leaves the old file or the new one; work after it is done again and gives the same bits. state_finish
  * leaves a few hundred bytes beside those lines; run_finish removes the folder. That the settings and data are those of the
  * beginning is checked by run.h, for the whole run.
  */
