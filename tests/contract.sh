@@ -6,7 +6,7 @@
 # the files and of the first tensor.
 #   sh tests/contract.sh            every variant
 #   sh tests/contract.sh --quick    one thread count each
-#   sh tests/contract.sh --record   writes tests/golden/contract anew: after a deliberate change of the arithmetic only
+#   sh tests/contract.sh --record   writes tests/golden/contract anew: after a deliberate change of the arithmetic, or of what the files hold, only
 set -u
 golden=tests/golden/contract
 tmp=build/contract-run # a reward's name is its path: it must be the same everywhere
