@@ -151,10 +151,9 @@ static int part_scale(Report *r, Err *err)
 {
     ScaleCurve curves[SCALE_CURVES];
     Text machine = {0}, svg = {0};
-    const char *path = r->cx->options.output ? r->cx->options.output : "scaling.svg";
-    if (os_is_file(path) && !r->cx->options.force)
-        return err_input(err, "%s: exists already; choose another name with -o, or --force to replace it", path);
-    if (scaling_measure(curves, &r->bench, r->cx->options.quiet, err)) return -1;
+    Options o = r->cx->options;
+    if (!o.output) o.output = "scaling.svg";
+    if (check_output_file(&o, err) || scaling_measure(curves, &r->bench, o.quiet, err)) return -1;
     json_t *object = json_object();
     for (int kind = 0; kind < SCALE_CURVES; kind++)
         if (json_object_set_new(object, scaling_name((ScaleKind)kind), curve_json(curves + kind, (ScaleKind)kind)))
@@ -162,8 +161,8 @@ static int part_scale(Report *r, Err *err)
     int status = json_object_set_new(r->all, "scale", object) ? err_failed(err, "out of memory while building JSON") :
         text_printf(&machine, err, "%s, %s, %zu threads, fma peak %.0f GFLOP/s", json_string_value(json_object_get(r->all, "cpu")), r->cx->compute.k->isa,
             r->cx->compute.threads, json_number_value(json_object_get(r->all, "peak_gflops"))) ||
-        scaling_svg(&svg, curves, machine.data, err) || os_write_file(path, svg.data, svg.length, err) ? -1 : 0;
-    if (!status && !quiet(r)) printf("\nscale      %s shows the curves\n", path);
+        scaling_svg(&svg, curves, machine.data, err) || os_write_file(o.output, svg.data, svg.length, err) ? -1 : 0;
+    if (!status && !quiet(r)) printf("\nscale      %s shows the curves\n", o.output);
     text_free(&machine);
     text_free(&svg);
     return status;

@@ -41,12 +41,13 @@ static json_t *machine_json(const CommandContext *cx, const char *cpu)
     const char *blis = blis_configuration();
     const Options *o = &cx->options;
     const Compute *c = &cx->compute;
-    GemmBlocking g = c->blocking;
     size_t cache = os_second_cache_bytes();
+    GemmBlocking g = c->k->gemm_blocking(cache);
     char blocking[160];
     int n = snprintf(blocking, sizeof blocking, "tiles of %zu x %zu fill the registers, blocks of %zu rows by %zu terms a quarter of the second cache", g.tile_rows,
         g.tile_columns, g.row_block, g.k_block);
-    snprintf(blocking + n, sizeof blocking - (size_t)n, cache ? ", %zu KB" : ", which the system does not tell: 512 KB were taken", cache / 1024);
+    snprintf(blocking + n, sizeof blocking - (size_t)n, cache ? ", %zu KB" : ", which the system does not tell: %zu KB were taken",
+        (cache ? cache : USUAL_SECOND_CACHE) / 1024);
     return json_pack("{s:s,s:s,s:s, s:s,s:b,s:I,s:I, s:s,s:s,s:o, s:s,s:s,s:s,s:o}",
         "version", raft_version(), "commit", raft_commit(), "compiler", raft_compiler(),
         "cpu", cpu, "openmp", (int)built_with_openmp(), "threads", (json_int_t)c->threads, "cpus", (json_int_t)os_cpu_count(),

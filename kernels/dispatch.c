@@ -84,8 +84,8 @@ int compute_init(Compute *cx, const char *isa, const char *matmul, size_t thread
     cx->threads = (size_t)omp_get_max_threads();
 #endif
     (void)threads;
-    cx->blocking = cx->k->gemm_blocking(os_second_cache_bytes());
-    cx->gemm = (GemmScratch){.count = cx->threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS, .row_block = cx->blocking.row_block};
+    cx->gemm = (GemmScratch){.count = cx->threads * MATMUL_THREAD_FLOATS + MATMUL_SHARED_FLOATS,
+        .row_block = cx->k->gemm_blocking(os_second_cache_bytes()).row_block};
     cx->gemm.floats = mem_new(err, cx->gemm.count, sizeof *cx->gemm.floats);
     return cx->gemm.floats ? 0 : -1;
 }

@@ -101,7 +101,7 @@ typedef struct { float *floats; size_t count, row_block; } GemmScratch; // packi
     X(void, gemm_packed, (float *c, const float *a, const float *packed, size_t m, size_t n, size_t k, bool accumulate, \
         const GemmScratch *scratch)) \
     X(size_t, gemm_packed_floats, (size_t n, size_t k)) \
-    X(GemmBlocking, gemm_blocking, (size_t second_cache /* bytes; 0: not known */)) \
+    X(GemmBlocking, gemm_blocking, (size_t second_cache /* bytes; 0: not known, USUAL_SECOND_CACHE is taken */)) \
     X(double, fma_peak_flops, (double seconds)) /* measured: 2 * fused multiply-adds a second, all threads together */
 
 typedef struct Kernels {
@@ -116,6 +116,7 @@ extern const Kernels kernels_avx512, kernels_avx2, kernels_neon, kernels_plain;
 
 typedef enum { MATMUL_OWN, MATMUL_BLIS } MatmulBackend;
 
+enum { USUAL_SECOND_CACHE = 512 * 1024 };
 enum { MATMUL_THREAD_FLOATS = 1 << 18, MATMUL_SHARED_FLOATS = 1 << 21 }; // packed blocks of A and B: 1 MB a thread and 8 MB
 
 typedef struct { // what a computation runs on; made once by main, passed down, never changed
@@ -123,7 +124,6 @@ typedef struct { // what a computation runs on; made once by main, passed down, 
     MatmulBackend backend;
     size_t threads;
     GemmScratch gemm;      // MATMUL_THREAD_FLOATS a thread, then MATMUL_SHARED_FLOATS; one call at a time
-    GemmBlocking blocking; // of matrix products, from the size of the second cache; changes speed, never a bit
     const struct Observer *observer; // who watches (observe.h); NULL: nobody
 } Compute;
 

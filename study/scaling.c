@@ -50,25 +50,27 @@ static int sample(Scaling *s, ScaleKind kind, double x, size_t sequences, Err *e
     return 0;
 }
 
-// Each time with as many threads; in the end with as many as before.
-static int by_threads(Scaling *s, Err *err)
+static int with_threads(Scaling *s, size_t threads, Err *err)
 {
     const Bench *usual = s->bench;
-    int status = 0;
-    for (size_t threads = 1; !status && threads <= usual->cx->threads; threads = threads < usual->cx->threads && 2 * threads > usual->cx->threads ?
-            usual->cx->threads : 2 * threads) {
-        Compute cx;
-        Bench bench = *usual;
-        if (compute_init(&cx, usual->cx->k->isa, "own", threads, err)) return -1;
-        bench.cx = &cx;
-        s->bench = &bench;
-        status = train(s, SCALE_TRAINING_THREADS, (double)threads, "5.8M", 16, 256, err) || sample(s, SCALE_SAMPLING_THREADS, (double)threads, 256, err);
-        compute_free(&cx);
-    }
+    Compute cx;
+    if (compute_init(&cx, usual->cx->k->isa, "own", threads, err)) return -1;
+    Bench bench = *usual;
+    bench.cx = &cx;
+    s->bench = &bench;
+    int status = train(s, SCALE_TRAINING_THREADS, (double)threads, "5.8M", 16, 256, err) || sample(s, SCALE_SAMPLING_THREADS, (double)threads, 256, err);
     s->bench = usual;
-    Compute again; // OpenMP's own number of threads, as it was
-    if (!status && !compute_init(&again, usual->cx->k->isa, "own", usual->cx->threads, err)) compute_free(&again);
-    return status ? -1 : 0;
+    compute_free(&cx);
+    return status;
+}
+
+// All threads last: OpenMP then has as many as before.
+static int by_threads(Scaling *s, Err *err)
+{
+    size_t all = s->bench->cx->threads;
+    for (size_t threads = 1; threads < all; threads *= 2)
+        if (with_threads(s, threads, err)) return -1;
+    return with_threads(s, all, err);
 }
 
 enum { STREAM_FLOATS = 1 << 24, OUT = 768, IN = 256 };

@@ -50,8 +50,7 @@ static void pack_transposed(float *panel, const float *b, size_t b_col, size_t c
             UNROLL for (size_t i = 0; i < 8; i++) v8_store(panel + (p + i) * PANEL + j, column[i]);
         }
     pack_any(panel + p * PANEL, b + p, 1, b_col, 0, eights, k - p);
-    if (eights < columns) pack_any(panel, b, 1, b_col, eights, columns, k);
-    else if (eights % LANES) pack_any(panel, b, 1, b_col, eights, eights, k);
+    if (columns % LANES) pack_any(panel, b, 1, b_col, eights, columns, k);
 }
 
 // Panels panel_stride apart from n columns of B. Where rows of B are contiguous, a few rows at a time are read along them.
@@ -105,11 +104,12 @@ static size_t tile_place(const Product *g, const Block *block, size_t tile)
     return (tile_row(g, tile) - tile_row(g, block->tile0)) * block->k + (tile - block->tile0) * LINE;
 }
 
+enum { PIECE = 8 }; // numbers of A copied at once
+_Static_assert((int)TILE_ROWS <= (int)PIECE, "a piece holds a column of any tile");
+
 // A tile [k][rows] of rows that are contiguous; where fewer than eight of them are left in A, through a copy beside.
 static void pack_tile_rows(const Product *g, const Block *block, size_t row, size_t rows, float *to)
 {
-    enum { PIECE = 8 };
-    _Static_assert(TILE_ROWS <= 8, "a tile's rows are transposed at once");
     const float *a = g->a + row * g->a_row + block->k0;
     float beside[PIECE][PIECE] = {{0}};
     bool inside = row + PIECE <= g->m;
@@ -131,7 +131,7 @@ static void pack_tile_rows(const Product *g, const Block *block, size_t row, siz
 // They are copied in rounded pieces: what is too much lies where the next column goes; the last columns have no room for that.
 static void pack_tile_columns(const Product *g, const Block *block, float *to)
 {
-    enum { COLUMNS = 4, PIECE = (TILE_ROWS + 7) / 8 * 8 };
+    enum { COLUMNS = 4 };
     size_t row0 = tile_row(g, block->tile0), room = ceil_div(PIECE, min_size(g->a_col, g->height));
     size_t along = block->k > room ? block->k - room : 0;
     const float *a = g->a + row0 + block->k0 * g->a_col;
@@ -349,8 +349,7 @@ void KERNEL(gemm)(float *c, const float *a, size_t a_row, size_t a_col, const fl
 
 GemmBlocking KERNEL(gemm_blocking)(size_t second_cache)
 {
-    enum { USUAL = 512 * 1024 };
-    size_t rows = (second_cache ? second_cache : USUAL) / 4 / (K_BLOCK * sizeof(float)) / TILE_ROWS * TILE_ROWS;
+    size_t rows = (second_cache ? second_cache : USUAL_SECOND_CACHE) / 4 / (K_BLOCK * sizeof(float)) / TILE_ROWS * TILE_ROWS;
     return (GemmBlocking){TILE_ROWS, PANEL, min_size(max_size(rows, LEAST_ROW_BLOCK), MOST_ROW_BLOCK), K_BLOCK};
 }
 
