@@ -122,14 +122,14 @@ static int prepare(Align *a, const CommandContext *cx, Err *err)
         .sample = sample_options(o, c), .seed = o->seed};
     a->evaluate.sample.samples = 1;
     a->ppo = ppo_options(o);
-    a->alignment = (Alignment){.raft = {.prompts = s->prompts.count, .stage = o->stage_prompts, .samples = o->samples,
-        .rank = rank_options(o), .seed = o->seed},
-        .policy = &s->policy, .rewards = &a->rewards, .evaluate = &a->evaluate, .evaluate_every = o->eval_every,
-        .iterations = o->iterations, .ppo = wants_ppo(o) ? &a->ppo : NULL, .state = &a->state, .quiet = o->quiet,
-        .listener = {.self = a, .ranked = on_ranked, .measured = on_measured}};
     a->options = o;
-    if (monitors_parse(&a->alignment.monitors, o->stop_when.items, o->stop_when.count, err) ||
-        monitors_check(&a->alignment.monitors, o->gold, o->eval_prompts > 0, err)) return -1;
+    if (alignment_options(&a->alignment, o, s->prompts.count, o->gold, err)) return -1;
+    a->alignment.policy = &s->policy;
+    a->alignment.rewards = &a->rewards;
+    a->alignment.evaluate = &a->evaluate;
+    a->alignment.ppo = wants_ppo(o) ? &a->ppo : NULL;
+    a->alignment.state = &a->state;
+    a->alignment.listener = (AlignmentListener){.self = a, .ranked = on_ranked, .measured = on_measured};
     if (wants_ppo(o) && ppo_check(&s->policy.options, &a->alignment.raft.rank, err)) return -1;
     return (a->lines = json_array()) ? 0 : err_failed(err, "out of memory");
 }

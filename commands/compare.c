@@ -69,15 +69,6 @@ static int arm_settings_init(ArmSettings *s, const CommandContext *cx, const Pla
 
 // ---- arms --------------------------------------------------------------------------------------------------------------------------
 
-static EvaluateOptions evaluation_of(Experiment *e, const Options *o)
-{
-    EvaluateOptions how = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o->eval_prompts, .rewards = &e->rewards,
-        .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
-        .sample = sample_options(o, &e->model.config), .seed = o->seed};
-    how.sample.samples = 1;
-    return how;
-}
-
 // What an arm without a run directory answers, where those with one have theirs: arms/NAME-sSEED/samples_after.jsonl.
 static int measure_arm(Comparison *c, const PlanArm *arm, const Options *o, const EvaluateOptions *how, const Model *model, PlanResult *result, Err *err)
 {
@@ -95,7 +86,7 @@ static int measure_arm(Comparison *c, const PlanArm *arm, const Options *o, cons
 
 static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
 {
-    EvaluateOptions how = evaluation_of(&c->e, o);
+    EvaluateOptions how = experiment_evaluation(&c->e, o);
     if (arm->kind == ARM_BEST_OF) {
         how.best_of = true;
         how.sample.samples = o->samples;
@@ -104,42 +95,27 @@ static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanRes
 }
 
 // The beginnings of positive training reviews: the prompts that alignment has, then at most as many tokens as an answer.
-typedef struct { ExampleList list; size_t most, capacity, used, room; } PositiveExamples;
+typedef struct { SampleList samples; size_t most; } PositiveSamples;
 
 static int add_positive(void *self, const Prompt *prompt, const TokenList *answer, Err *err)
 {
-    PositiveExamples *p = self;
-    size_t length = prompt->ids.length + answer->length;
-    if (p->most && p->list.count == p->most) return 1;
-    if (p->list.count == p->capacity) {
-        size_t grown = p->capacity ? 2 * p->capacity : 256;
-        Example *examples = mem_resize(err, p->list.examples, p->capacity, grown, sizeof *examples);
-        if (!examples) return -1;
-        p->list.examples = examples;
-        p->capacity = grown;
-    }
-    if (p->used + length > p->room) {
-        size_t grown = 2 * p->room + length;
-        uint32_t *ids = mem_resize(err, p->list.ids, p->room, grown, sizeof *ids);
-        if (!ids) return -1;
-        p->list.ids = ids;
-        p->room = grown;
-    }
-    memcpy(p->list.ids + p->used, prompt->ids.ids, prompt->ids.length * sizeof(uint32_t));
-    memcpy(p->list.ids + p->used + prompt->ids.length, answer->ids, answer->length * sizeof(uint32_t));
-    p->list.examples[p->list.count++] = (Example){.length = length, .prompt = prompt->ids.length};
-    p->used += length;
-    return 0;
+    PositiveSamples *p = self;
+    if (p->most && p->samples.count == p->most) return 1;
+    Sample *s = samples_add(&p->samples, err);
+    return s ? tokens_append(&s->prompt_tokens, err, prompt->ids.ids, prompt->ids.length) || tokens_append(&s->tokens, err, answer->ids, answer->length) ? -1 : 0 : -1;
 }
 
 static int positive_examples(ExampleList *list, Experiment *e, const Options *o, Err *err)
 {
-    PositiveExamples p = {.most = o->limit};
+    PositiveSamples p = {.most = o->limit};
     int status = prompts_each_human(e, o, add_positive, &p, err);
-    const uint32_t *at = p.list.ids;
-    for (size_t i = 0; i < p.list.count; at += p.list.examples[i++].length) p.list.examples[i].ids = at;
-    *list = p.list;
-    if (!status && !list->count) status = err_input(err, "there is no positive training review that goes on after its prompt");
+    size_t count = p.samples.count;
+    if (!status && !count) status = err_input(err, "there is no positive training review that goes on after its prompt");
+    const Sample **samples = status ? NULL : mem_new(err, count, sizeof *samples);
+    for (size_t i = 0; samples && i < count; i++) samples[i] = p.samples.items + i;
+    if (!status) status = samples ? policy_examples(list, samples, count, err) : -1;
+    mem_free(samples);
+    samples_free(&p.samples);
     return status;
 }
 
@@ -154,7 +130,7 @@ static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResu
         positive_examples(&list, &c->e, o, err) || trainer_init(&trainer, &model, &c->cx->compute, &how, err) ||
         train_run(&trainer, list.examples, list.count, o->seed, 0, NULL, NULL, &total, err);
     trainer_free(&trainer);
-    EvaluateOptions measure = evaluation_of(&c->e, o);
+    EvaluateOptions measure = experiment_evaluation(&c->e, o);
     if (!status) status = measure_arm(c, arm, o, &measure, &model, result, err);
     model_free(&model);
     policy_examples_free(&list);
@@ -195,7 +171,6 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
     PpoOptions ppo = ppo_options(o);
     PolicyOptions how;
     ExpertNames experts;
-    EvaluateOptions measure = evaluation_of(e, o);
     Policy policy = {0};
     Model model = {0};
     Run run = {0};
@@ -207,13 +182,10 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
         open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
         state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
-    Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
-        .policy = &policy, .rewards = &e->rewards, .evaluate = &measure, .evaluate_every = o->eval_every, .iterations = o->iterations,
-        .ppo = arm->kind == ARM_PPO ? &ppo : NULL, .state = &state, .quiet = o->quiet, .keep_answers = true,
-        .listener = {.self = result, .measured = keep_evaluation}};
-    if (!status) status = monitors_parse(&alignment.monitors, o->stop_when.items, o->stop_when.count, err) ||
-        monitors_check(&alignment.monitors, e->rewards.gold, o->eval_prompts > 0, err) || alignment_run(&alignment, &run, err) || run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) ||
-        trajectory_of_run(&result->trajectory, &run, err) || run_finish(&run, err);
+    Alignment alignment = {0};
+    AlignmentListener listener = {.self = result, .measured = keep_evaluation};
+    if (!status) status = experiment_run_alignment(&alignment, e, o, &policy, arm->kind == ARM_PPO ? &ppo : NULL, &run, &state, listener, err) ||
+        run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) || trajectory_of_run(&result->trajectory, &run, err) || run_finish(&run, err);
     result->generated = alignment.generated;
     result->seconds = alignment.seconds;
     state_close(&state);

@@ -313,6 +313,30 @@ static int record_given(Experiment *e, const Options *o, Err *err)
     return record_sources(&e->run, &files, err);
 }
 
+EvaluateOptions experiment_evaluation(Experiment *e, const Options *o)
+{
+    EvaluateOptions how = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o->eval_prompts, .rewards = &e->rewards,
+        .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
+        .sample = sample_options(o, &e->model.config), .seed = o->seed};
+    how.sample.samples = 1;
+    return how;
+}
+
+int experiment_run_alignment(Alignment *alignment, Experiment *e, const Options *o, Policy *policy, const PpoOptions *ppo, Run *run, RunState *state,
+    AlignmentListener listener, Err *err)
+{
+    EvaluateOptions measure = experiment_evaluation(e, o);
+    if (alignment_options(alignment, o, e->prompts.count, e->rewards.gold, err)) return -1;
+    alignment->policy = policy;
+    alignment->rewards = &e->rewards;
+    alignment->evaluate = &measure;
+    alignment->ppo = ppo;
+    alignment->state = state;
+    alignment->keep_answers = true;
+    alignment->listener = listener;
+    return alignment_run(alignment, run, err);
+}
+
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 {
     Options o;
@@ -323,15 +347,8 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
     PpoOptions ppo = ppo_options(&o);
     if ((wants_ppo(&o) && model_add_value_head(&e->model, err)) || freeze_layers(&e->model, &o, err)) return -1;
     if (experiment_policy_options(&how, &experts, e, &o, err) || policy_init(&policy, &e->model, &e->reference, &e->tokenizer, &e->prompts, e->cx, &how, err)) return -1;
-    EvaluateOptions evaluate = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o.eval_prompts, .rewards = &e->rewards,
-        .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
-        .sample = sample_options(&o, &e->model.config), .seed = o.seed};
-    evaluate.sample.samples = 1;
-    Alignment alignment = {.raft = {.prompts = e->prompts.count, .stage = o.stage_prompts, .samples = o.samples, .rank = rank_options(&o), .seed = o.seed},
-        .policy = &policy, .rewards = &e->rewards, .evaluate = &evaluate, .evaluate_every = o.eval_every, .iterations = o.iterations,
-        .ppo = wants_ppo(&o) ? &ppo : NULL, .state = &e->state, .quiet = o.quiet, .keep_answers = true, .listener = listener};
-    int status = monitors_parse(&alignment.monitors, o.stop_when.items, o.stop_when.count, err) ||
-        monitors_check(&alignment.monitors, e->rewards.gold, o.eval_prompts > 0, err) || alignment_run(&alignment, &e->run, err);
+    Alignment alignment;
+    int status = experiment_run_alignment(&alignment, e, &o, &policy, wants_ppo(&o) ? &ppo : NULL, &e->run, &e->state, listener, err);
     policy_free(&policy);
     return status ? -1 : run_record_hash(&e->run, "checkpoint_hash", checkpoint_hash(&e->model), err);
 }

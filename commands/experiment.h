@@ -60,18 +60,22 @@ int experiment_open(Experiment *e, const char *command, const Settings *settings
 int experiment_make_tokenizer(Experiment *e, Err *err);      // RUN/tokenizer.json
 int experiment_make_language_model(Experiment *e, Err *err); // RUN/lm
 int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/gold, RUN/heads.json
-/* Sampling, training and experts as the options of a stage say. The expert "human" answers prompts of positive reviews as their
- * authors went on, at most --max-new tokens of it. */
 // How people went on after the prompts of positive reviews, one after the other, at most --max-new tokens of it. Below 0: an error;
 // above: no more are wanted.
 typedef int (*HumanVisitor)(void *self, const Prompt *prompt, const TokenList *answer, Err *err);
 int prompts_each_human(const Experiment *e, const Options *options, HumanVisitor visit, void *self, Err *err);
+// Sampling, training and experts as the options of a stage say. The expert "human" answers prompts of positive reviews as their
+// authors went on, at most --max-new tokens of it.
 typedef struct { const char *paths[LIST_MAX], *names[LIST_MAX]; } ExpertNames; // lives as long as the policy
 int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *options, Err *err);
 // The language model once more, to be trained; mapped from its file where that can be.
 int experiment_copy_start(const Experiment *e, Model *copy, Err *err);
 // Prompts, evaluation prompts, held-out texts, rewards, p0: what any way to align needs; of the options of its stage.
 int experiment_prepare_alignment(Experiment *e, const Options *options, Err *err);
+EvaluateOptions experiment_evaluation(Experiment *e, const Options *options); // one answer to each evaluation prompt, held-out texts
+// From e->reference, with --max-new and so on of the options: the policy learns, and its answers are kept. ppo: NULL is RAFT.
+int experiment_run_alignment(Alignment *alignment, Experiment *e, const Options *options, Policy *policy, const PpoOptions *ppo, Run *run,
+    RunState *state, AlignmentListener listener, Err *err);
 int experiment_align(Experiment *e, AlignmentListener listener, Err *err); // RUN/checkpoint, iter_*, samples_before/after.jsonl
 void experiment_close(Experiment *e);
 

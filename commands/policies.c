@@ -128,6 +128,14 @@ int refuse_ppo_options(const Settings *settings, const Options *o, Err *err)
     return 0;
 }
 
+int alignment_options(Alignment *alignment, const Options *o, size_t prompts, bool has_gold, Err *err)
+{
+    *alignment = (Alignment){.raft = {.prompts = prompts, .stage = o->stage_prompts, .samples = o->samples, .rank = rank_options(o), .seed = o->seed},
+        .evaluate_every = o->eval_every, .iterations = o->iterations, .quiet = o->quiet};
+    return monitors_parse(&alignment->monitors, o->stop_when.items, o->stop_when.count, err) ||
+        monitors_check(&alignment->monitors, has_gold, o->eval_prompts > 0, err) ? -1 : 0;
+}
+
 PpoOptions ppo_options(const Options *o)
 {
     return (PpoOptions){.loss = ppo_coefficients(o), .kl_target = o->kl_target, .kl_gain = o->kl_gain, .iterations = o->iterations};

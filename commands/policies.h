@@ -14,8 +14,7 @@
 #include "policy.h"
 #include "ppo.h"
 #include "reward.h"
-#include "study/progress.h"
-#include "study/run.h"
+#include "study/alignment.h"
 
 // finetune and align train alike, so that the steps apart end with align's bits.
 #define STAGE_TRAIN_DEFAULTS "lr=1e-4 epochs=2"
@@ -46,6 +45,8 @@ RankOptions rank_options(const Options *options);
 bool wants_ppo(const Options *options); // --algo ppo
 int refuse_ppo_options(const Settings *settings, const Options *options, Err *err); // given on the command line to a run of RAFT
 PpoOptions ppo_options(const Options *options);
+// Stages, ranking, how often is measured, and monitors, of `prompts` prompts; the caller adds policy, rewards, state and who listens.
+int alignment_options(Alignment *alignment, const Options *options, size_t prompts, bool has_gold, Err *err);
 int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
 // The hashes of what --reward, --gold and --expert read, under their names; a program's text is not looked at.
 int record_sources(Run *run, const Options *options, Err *err);
