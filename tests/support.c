@@ -110,6 +110,23 @@ void remove_folder(const char *path)
 char *test_folder, *test_file;
 const char *test_file_name = "file";
 
+Compute test_compute;
+
+int make_test_compute(void **state)
+{
+    Err err = {0};
+    (void)state;
+    if (compute_init(&test_compute, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
+    return 0;
+}
+
+int drop_test_compute(void **state)
+{
+    (void)state;
+    compute_free(&test_compute);
+    return 0;
+}
+
 int make_test_folder(void **state)
 {
     (void)state;

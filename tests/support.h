@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "kernels/kernels.h"
 
 // Relative to the largest magnitude of `want`; a non-finite value on either side fails.
 void assert_close(const float *got, const float *want, size_t n, double tolerance, const char *what);
@@ -37,6 +38,10 @@ extern char *test_folder, *test_file;
 extern const char *test_file_name; // "file" unless main() says otherwise
 int make_test_folder(void **state);
 int drop_test_folder(void **state);
+// A group's fixture: what computations of its tests run on, our own kernels and as many threads as there are.
+extern Compute test_compute;
+int make_test_compute(void **state);
+int drop_test_compute(void **state);
 void write_file(const char *path, const void *bytes, size_t n);
 char *read_file(const char *path, size_t *n); // NUL-terminated
 

@@ -8,23 +8,6 @@
 
 #include "sample.h"
 
-static Compute cx;
-
-static int set_up(void **state)
-{
-    Err err = {0};
-    (void)state;
-    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    compute_free(&cx);
-    return 0;
-}
-
 enum { MOST = 1000 };
 #define ALMOST_ONE (1.0f - 0x1p-24f)
 
@@ -69,7 +52,7 @@ static uint32_t plain_choose(const float *logits, size_t n, const SampleOptions 
     for (size_t i = 0; i < n; i++) top = fmaxf(top, z[i] = logits[i] / how->temperature);
     for (size_t i = 0; i < n; i++) {
         float below = z[i] - top;
-        cx.k->exp_array(&p[i], &below, 1);
+        test_compute.k->exp_array(&p[i], &below, 1);
     }
     sort_ids(ids, z, n);
     for (size_t i = how->top_k ? how->top_k : n; i < n; i++) p[ids[i]] = 0;
@@ -121,7 +104,7 @@ static void choice_equals_plain_definition(void **state)
         memcpy(kept, logits, n * sizeof *logits);
         for (size_t i = 0; i < 12; i++) {
             float u = i == 0 ? 0 : i == 1 ? ALMOST_ONE : test_uniform(&random, 0, 1);
-            uint32_t got = sample_choose(cx.k, logits, n, &how, u, &scratch), want = plain_choose(logits, n, &how, u);
+            uint32_t got = sample_choose(test_compute.k, logits, n, &how, u, &scratch), want = plain_choose(logits, n, &how, u);
             if (got != want)
                 fail_msg("n %zu, top-k %zu, top-p %g, temperature %g, u %.9g: token %u, expected %u", n, how.top_k,
                     (double)how.top_p, (double)how.temperature, (double)u, (unsigned)got, (unsigned)want);
@@ -146,7 +129,7 @@ static void choice_has_the_softmax_distribution(void **state)
     fill_logits(&random, logits, N, false);
     how.temperature = 1.7f;
     for (size_t i = 0; i < N; i++) sum += p[i] = exp(logits[i] / 1.7);
-    for (size_t i = 0; i < DRAWS; i++) count[sample_choose(cx.k, logits, N, &how, ((float)i + 0.5f) / DRAWS, &scratch)]++;
+    for (size_t i = 0; i < DRAWS; i++) count[sample_choose(test_compute.k, logits, N, &how, ((float)i + 0.5f) / DRAWS, &scratch)]++;
     for (size_t i = 0; i < N; i++) // an even grid of u meets a token's interval to within one point
         if (fabs((double)count[i] - p[i] / sum * DRAWS) > 1.01)
             fail_msg("token %zu: %zu draws, expected %.2f", i, count[i], p[i] / sum * DRAWS);
@@ -162,13 +145,13 @@ static void truncation_prefers_lower_ids_among_equals(void **state)
     (void)state;
     assert_ok(choice_scratch_init(&scratch, 6, &err), &err);
     how.top_k = 2;
-    assert_int_equal(sample_choose(cx.k, logits, 6, &how, 0, &scratch), 1);
-    assert_int_equal(sample_choose(cx.k, logits, 6, &how, ALMOST_ONE, &scratch), 2);
+    assert_int_equal(sample_choose(test_compute.k, logits, 6, &how, 0, &scratch), 1);
+    assert_int_equal(sample_choose(test_compute.k, logits, 6, &how, ALMOST_ONE, &scratch), 2);
     how.top_k = 0;
     how.top_p = 0.5f; // four tokens of weight 1, one of 0.37, one of 0.14: half of 4.5 takes three
-    assert_int_equal(sample_choose(cx.k, logits, 6, &how, ALMOST_ONE, &scratch), 3);
+    assert_int_equal(sample_choose(test_compute.k, logits, 6, &how, ALMOST_ONE, &scratch), 3);
     how.temperature = 0;
-    assert_int_equal(sample_choose(cx.k, logits, 6, &how, 0.5f, &scratch), 1);
+    assert_int_equal(sample_choose(test_compute.k, logits, 6, &how, 0.5f, &scratch), 1);
     choice_scratch_free(&scratch);
 }
 
@@ -183,8 +166,8 @@ static void impossible_tokens_are_never_drawn(void **state)
     assert_ok(choice_scratch_init(&scratch, N, &err), &err);
     for (size_t i = 0; i < N; i++) logits[i] = -300; // exp underflows to zero
     logits[310] = logits[290] = 5;
-    assert_int_equal(sample_choose(cx.k, logits, N, &how, 0, &scratch), 290);
-    assert_int_equal(sample_choose(cx.k, logits, N, &how, ALMOST_ONE, &scratch), 310);
+    assert_int_equal(sample_choose(test_compute.k, logits, N, &how, 0, &scratch), 290);
+    assert_int_equal(sample_choose(test_compute.k, logits, N, &how, ALMOST_ONE, &scratch), 310);
     choice_scratch_free(&scratch);
 }
 
@@ -196,5 +179,5 @@ int main(void)
         cmocka_unit_test(truncation_prefers_lower_ids_among_equals),
         cmocka_unit_test(impossible_tokens_are_never_drawn),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_test_compute, drop_test_compute);
 }

@@ -15,23 +15,6 @@
 #include "files/safetensors.h"
 #include "train.h"
 
-static Compute cx;
-
-static int set_up(void **state)
-{
-    Err err = {0};
-    (void)state;
-    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    compute_free(&cx);
-    return 0;
-}
-
 // ---- known answers ---------------------------------------------------------------------------------------------------------------
 
 typedef struct {
@@ -100,8 +83,8 @@ static void check_logits(const char *name)
     size_t V = f.model.config.vocab, n = f.B * f.T;
     Workspace ws;
     LossScratch scratch;
-    assert_ok(workspace_init(&ws, &f.model, &cx, n, f.B, false, &err), &err);
-    assert_ok(loss_scratch_init(&scratch, &f.model, &cx, n, &err), &err);
+    assert_ok(workspace_init(&ws, &f.model, &test_compute, n, f.B, false, &err), &err);
+    assert_ok(loss_scratch_init(&scratch, &f.model, &test_compute, n, &err), &err);
     for (size_t b = 0; b < f.B; b++) batch_add(&ws, f.ids + b * f.T, f.T);
     model_forward(&f.model, NULL, &ws);
     uint32_t rows[256], next[256], count = 0, at[256];
@@ -164,7 +147,7 @@ static void check_training(const char *name)
     how.schedule = SCHEDULE_CONSTANT, how.warmup = 0, how.decay_all = true, how.micro_rows = 32; // several micro-batches
     how.steps = 3;
     Trainer trainer;
-    assert_ok(trainer_init(&trainer, &f.model, &cx, &how, &err), &err);
+    assert_ok(trainer_init(&trainer, &f.model, &test_compute, &how, &err), &err);
     for (int step = 0; step < 3; step++) {
         StepStats stats;
         char key[32];
@@ -201,13 +184,13 @@ static void check_reward(LossKind kind, const char *tag)
     float *labels = read_floats(&f.expected, "labels", NULL);
     for (size_t b = 0; b < f.B; b++) f.examples[b] = (Example){.ids = f.ids + b * f.T, .length = (size_t)length[b], .label = labels[b]};
     float score[8], *want_score = read_floats(&f.expected, "score", NULL);
-    assert_ok(score_evaluate(&f.model, &cx, f.examples, f.B, score, &err), &err);
+    assert_ok(score_evaluate(&f.model, &test_compute, f.examples, f.B, score, &err), &err);
     assert_close(score, want_score, f.B, 3e-6, "score");
     TrainOptions how = train_defaults();
     how.loss = kind, how.micro_rows = 40; // a pair a micro-batch
     Trainer trainer;
     StepStats stats;
-    assert_ok(trainer_init(&trainer, &f.model, &cx, &how, &err), &err);
+    assert_ok(trainer_init(&trainer, &f.model, &test_compute, &how, &err), &err);
     assert_ok(trainer_gradient(&trainer, f.examples, f.B, &stats, &err), &err);
     char name[80];
     snprintf(name, sizeof name, "%s.loss", tag);
@@ -270,7 +253,7 @@ static void check_differences(LossKind loss, ScorePooling pooling, bool tied)
     how.loss = loss;
     odd_model(&model, tied, loss == LOSS_LM ? HEAD_LM : HEAD_SCORE, pooling);
     make_sequences(examples);
-    assert_ok(trainer_init(&trainer, &model, &cx, &how, &err), &err);
+    assert_ok(trainer_init(&trainer, &model, &test_compute, &how, &err), &err);
     gradient_of(&trainer, examples);
     float *g = malloc(model.parameter_count * sizeof *g), *saved = malloc(model.parameter_count * sizeof *saved);
     memcpy(g, trainer.gradient, model.parameter_count * sizeof *g);
@@ -334,7 +317,7 @@ static void freezing_changes_no_gradient_of_what_is_trained(void **state)
             odd_model(&part, true, k ? HEAD_SCORE : HEAD_LM, POOL_MEAN);
             model_freeze(&part, layer, layer);
             make_sequences(examples);
-            assert_ok(trainer_init(&all, &whole, &cx, &how, &err) || trainer_init(&some, &part, &cx, &how, &err), &err);
+            assert_ok(trainer_init(&all, &whole, &test_compute, &how, &err) || trainer_init(&some, &part, &test_compute, &how, &err), &err);
             gradient_of(&all, examples);
             StepStats stats = gradient_of(&some, examples);
             assert_int_equal(some.ws.saved_from, layer);
@@ -450,9 +433,9 @@ static void log_probabilities_do_not_depend_on_the_batch(void **state)
     size_t counts[SEQUENCES], one;
     odd_model(&model, true, HEAD_LM, POOL_LAST);
     make_sequences(examples);
-    assert_ok(lm_evaluate(&model, &cx, examples, SEQUENCES, together, counts, &err), &err);
+    assert_ok(lm_evaluate(&model, &test_compute, examples, SEQUENCES, together, counts, &err), &err);
     for (size_t s = 0; s < SEQUENCES; s++) {
-        assert_ok(lm_evaluate(&model, &cx, examples + s, 1, &alone, &one, &err), &err);
+        assert_ok(lm_evaluate(&model, &test_compute, examples + s, 1, &alone, &one, &err), &err);
         assert_same_bits(&alone, together + s, 1, "logprob");
         assert_int_equal(one, counts[s]);
     }
@@ -472,10 +455,10 @@ static void packed_weights_give_the_same_bits(void **state)
     uint32_t rows[200];
     odd_model(&model, false, HEAD_LM, POOL_LAST);
     make_sequences(examples);
-    assert_ok(packed_init(&packed, &model, &cx, &err), &err);
-    packed_update(&packed, &model, &cx);
-    assert_ok(workspace_init(&ws, &model, &cx, 128, SEQUENCES, false, &err), &err);
-    assert_ok(loss_scratch_init(&scratch, &model, &cx, 128, &err), &err);
+    assert_ok(packed_init(&packed, &model, &test_compute, &err), &err);
+    packed_update(&packed, &model, &test_compute);
+    assert_ok(workspace_init(&ws, &model, &test_compute, 128, SEQUENCES, false, &err), &err);
+    assert_ok(loss_scratch_init(&scratch, &model, &test_compute, 128, &err), &err);
     float *logits[2];
     size_t n = 0;
     for (int use = 0; use < 2; use++) {
@@ -508,7 +491,7 @@ static void training_lowers_the_loss_and_repeats_bit_for_bit(void **state)
         TrainOptions how = train_defaults();
         how.lr = 1e-2, how.epochs = 40, how.batch = 4;
         odd_model(&runs[r], true, HEAD_LM, POOL_LAST);
-        assert_ok(trainer_init(&trainer, &runs[r], &cx, &how, &err), &err);
+        assert_ok(trainer_init(&trainer, &runs[r], &test_compute, &how, &err), &err);
         double before = gradient_of(&trainer, examples).loss;
         assert_ok(train_run(&trainer, examples, SEQUENCES, 1, 0, NULL, NULL, &totals[r], &err), &err);
         assert_true(totals[r].loss < 0.3 * before);
@@ -544,13 +527,13 @@ static void unusable_examples_are_refused(void **state)
     uint32_t ids[80] = {1, 2, 99};
     float logprob;
     odd_model(&model, true, HEAD_LM, POOL_LAST);
-    assert_input_error(lm_evaluate(&model, &cx, &(Example){.ids = ids, .length = 3}, 1, &logprob, NULL, &err), &err, "id 99 is outside the vocabulary of 37");
+    assert_input_error(lm_evaluate(&model, &test_compute, &(Example){.ids = ids, .length = 3}, 1, &logprob, NULL, &err), &err, "id 99 is outside the vocabulary of 37");
     ids[2] = 3;
-    assert_input_error(lm_evaluate(&model, &cx, &(Example){.ids = ids, .length = 80}, 1, &logprob, NULL, &err), &err, "context is 64");
+    assert_input_error(lm_evaluate(&model, &test_compute, &(Example){.ids = ids, .length = 80}, 1, &logprob, NULL, &err), &err, "context is 64");
     Trainer trainer;
     TrainOptions how = train_defaults();
     StepStats stats;
-    assert_ok(trainer_init(&trainer, &model, &cx, &how, &err), &err);
+    assert_ok(trainer_init(&trainer, &model, &test_compute, &how, &err), &err);
     assert_input_error(trainer_gradient(&trainer, &(Example){.ids = ids, .length = 3, .prompt = 3}, 1, &stats, &err), &err, "no token to learn from");
     trainer_free(&trainer);
     model_free(&model);
@@ -577,5 +560,5 @@ int main(void)
         cmocka_unit_test(schedules_warm_up_and_end_where_they_say),
         cmocka_unit_test(unusable_examples_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_test_compute, drop_test_compute);
 }

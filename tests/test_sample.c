@@ -13,23 +13,6 @@
 #include "sample.h"
 #include "train.h"
 
-static Compute cx;
-
-static int set_up(void **state)
-{
-    Err err = {0};
-    (void)state;
-    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    compute_free(&cx);
-    return 0;
-}
-
 // ---- generation ---------------------------------------------------------------------------------------------------------------
 
 enum { VOCAB = 53, CONTEXT = 80 };
@@ -100,7 +83,7 @@ static void batch_size_changes_no_bit(void **state)
     (void)state;
     small_model(&model);
     make_prompts(prompts);
-    Sampled *want = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *want = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     size_t ended = 0, shortest = NEW;
     for (size_t i = 0; i < PROMPTS * K; i++) {
         ended += want[i].ended;
@@ -109,7 +92,7 @@ static void batch_size_changes_no_bit(void **state)
     assert_true(ended > 0 && ended < PROMPTS * K && shortest < NEW / 2); // sequences do leave and enter
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
         how.batch = batches[b];
-        Sampled *got = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+        Sampled *got = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
         for (size_t i = 0; i < PROMPTS * K; i++) assert_same_answer(got + i, want + i, "another batch");
         discard(got, PROMPTS * K);
     }
@@ -129,7 +112,7 @@ static void threads_and_instruction_sets_change_no_bit(void **state)
     make_prompts(prompts);
     how.top_k = 20;
     how.top_p = 0.9f;
-    Sampled *want = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *want = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     size_t sets = kernels_available(list);
     for (size_t i = 0; i < 3 + sets; i++) {
         Compute other;
@@ -151,12 +134,12 @@ static void shared_prefill_equals_one_call_a_candidate(void **state)
     (void)state;
     small_model(&model);
     make_prompts(prompts);
-    Sampled *together = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *together = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     how.samples = 1;
     for (size_t i = 0; i < PROMPTS; i++)
         for (size_t k = 0; k < K; k++) {
             how.first_sample = k;
-            Sampled *alone = generate(&model, &cx, prompts + i, 1, &how, NULL);
+            Sampled *alone = generate(&model, &test_compute, prompts + i, 1, &how, NULL);
             assert_same_answer(alone, together + i * K + k, "alone");
             discard(alone, 1);
         }
@@ -173,7 +156,7 @@ static void a_token_depends_on_every_part_of_its_counter(void **state)
     small_model(&model);
     make_prompts(prompts);
     how.eos = -1;
-    Sampled *base = generate(&model, &cx, prompts, 1, &how, NULL);
+    Sampled *base = generate(&model, &test_compute, prompts, 1, &how, NULL);
     for (size_t change = 0; change < 5; change++) {
         SampleOptions other = how;
         if (change == 0) other.seed++;
@@ -181,7 +164,7 @@ static void a_token_depends_on_every_part_of_its_counter(void **state)
         if (change == 2) other.iteration++;
         if (change == 3) other.first_sample = K;
         prompts[0].slot += change == 4;
-        Sampled *got = generate(&model, &cx, prompts, 1, &other, NULL);
+        Sampled *got = generate(&model, &test_compute, prompts, 1, &other, NULL);
         assert_memory_not_equal(got->ids, base->ids, NEW * sizeof *base->ids);
         discard(got, K);
     }
@@ -202,7 +185,7 @@ static void a_drawn_length_cuts_an_answer_and_changes_no_token(void **state)
     how.eos = -1;
     drawn = how;
     drawn.min_new = 3;
-    Sampled *whole = generate(&model, &cx, prompts, PROMPTS, &how, NULL), *cut = generate(&model, &cx, prompts, PROMPTS, &drawn, NULL);
+    Sampled *whole = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL), *cut = generate(&model, &test_compute, prompts, PROMPTS, &drawn, NULL);
     for (size_t i = 0; i < PROMPTS * K; i++) {
         uint32_t w[4];
         philox_draw(w, how.seed, (PhiloxCounter){.c0 = STREAM_SAMPLE, .c1 = (uint32_t)(i % K), .c2 = prompts[i / K].slot,
@@ -233,7 +216,7 @@ static void log_probabilities_have_the_bits_of_a_full_pass(void **state)
     (void)state;
     small_model(&model);
     make_prompts(prompts);
-    Sampled *answers = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *answers = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     for (size_t i = 0; i < PROMPTS * K; i++) {
         const SamplePrompt *prompt = prompts + i / K;
         const Sampled *a = answers + i;
@@ -245,7 +228,7 @@ static void log_probabilities_have_the_bits_of_a_full_pass(void **state)
         for (size_t t = 0; t < a->length; t++)
             examples[t] = (Example){.ids = ids, .length = prompt->length + t + 1, .prompt = prompt->length + t};
         examples[a->length] = (Example){.ids = ids, .length = prompt->length + a->length, .prompt = prompt->length};
-        assert_ok(lm_evaluate(&model, &cx, examples, a->length + 1, got, NULL, &err), &err);
+        assert_ok(lm_evaluate(&model, &test_compute, examples, a->length + 1, got, NULL, &err), &err);
         assert_same_bits(a->logprobs, got, a->length, "log-probabilities");
         assert_same_bits(&a->logprob, got + a->length, 1, "their sum");
     }
@@ -262,9 +245,9 @@ static void end_of_text_ends_and_is_kept(void **state)
     small_model(&model);
     make_prompts(prompts);
     how.eos = -1;
-    Sampled *open = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *open = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     how.eos = open[2].ids[4];
-    Sampled *closed = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *closed = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     for (size_t i = 0; i < PROMPTS * K; i++) {
         size_t end = 0;
         while (end < NEW && open[i].ids[end] != (uint32_t)how.eos) end++;
@@ -308,10 +291,10 @@ static void stop_string_is_found_across_tokens(void **state)
     small_model(&model);
     make_prompts(prompts);
     how.eos = -1;
-    Sampled *open = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+    Sampled *open = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
     for (size_t s = 0; s < sizeof stops / sizeof *stops; s++) {
         how.stop = stops[s];
-        Sampled *closed = generate(&model, &cx, prompts, PROMPTS, &how, &tk);
+        Sampled *closed = generate(&model, &test_compute, prompts, PROMPTS, &how, &tk);
         for (size_t i = 0; i < PROMPTS * K; i++) {
             char text[2 * NEW + 1] = "";
             size_t end = 0, used = 0;
@@ -377,7 +360,7 @@ static void greedy_continuation_is_the_known_one(void **state)
         SampleOptions how = sample_defaults();
         how.temperature = 0;
         how.max_new = 40;
-        Sampled *answer = generate(&model, &cx, &prompt, 1, &how, NULL);
+        Sampled *answer = generate(&model, &test_compute, &prompt, 1, &how, NULL);
         for (size_t i = 0; i < 6; i++) assert_int_equal(want[i], input[i]);
         for (size_t i = 0; i < 40; i++)
             if (answer->ids[i] != (uint32_t)want[6 + i])
@@ -395,7 +378,7 @@ static void greedy_continuation_is_the_known_one(void **state)
 static int try_one(const Model *model, const SamplePrompt *prompt, const SampleOptions *how, Err *err)
 {
     Sampled answers[K] = {{0}};
-    int status = sample_generate(answers, model, &cx, NULL, prompt, 1, how, NULL, NULL, err);
+    int status = sample_generate(answers, model, &test_compute, NULL, prompt, 1, how, NULL, NULL, err);
     assert_true(!status || !answers[0].ids); // nothing is left to free after an error
     sampled_free(answers, K);
     return status;
@@ -468,7 +451,7 @@ static void progress_can_stop(void **state)
     (void)state;
     small_model(&model);
     make_prompts(prompts);
-    assert_failed_error(sample_generate(answers, &model, &cx, NULL, prompts, 1, &how, stop_at_once, &tokens, &err), &err,
+    assert_failed_error(sample_generate(answers, &model, &test_compute, NULL, prompts, 1, &how, stop_at_once, &tokens, &err), &err,
         "stopped");
     assert_int_equal(tokens, 2 * K); // the prefill's tokens and one step
     assert_null(answers[0].ids);
@@ -492,5 +475,5 @@ int main(void)
         cmocka_unit_test(diverged_weights_name_slot_and_candidate),
         cmocka_unit_test(progress_can_stop),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_test_compute, drop_test_compute);
 }
