@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* raft.h - Reward rAnked FineTuning (Dong et al., TMLR 2023, Algorithm 1), over two small interfaces.
  *
- *     Raft raft = {.generator = policy_generator(&policy), .reward = reward_source(&rewards),
+ *     Raft raft = {.generator = policy_generator(&policy), .reward = reward_source(&rewards, true),
  *                  .prompts = 1024, .stage = 128, .samples = 8, .rank = {.mode = RANK_LOCAL}};
  *     for (size_t t = 0; t < iterations; t++)
  *         if (raft_iteration(&raft, t, &err)) return -1;

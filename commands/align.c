@@ -195,7 +195,7 @@ const Command command_align = {
     .help = "align CKPT --prompts P.jsonl --reward SPEC -o RUN leaves RUN/checkpoint (after every iteration), metrics.jsonl\n"
             "(a line an iteration, 0 is before), iter_NNN/candidates.jsonl (ranked), provenance.json and timing.jsonl. The table\n"
             "measures answers to the first --eval-prompts prompts, drawn from a random stream of their own; with 0, each stage's\n"
-            "candidates. --gold SPEC is measured and never optimised; --test-corpus adds the perplexity of human text; --explain\n"
+            "candidates. --gold SPEC is measured on those answers and never optimised; --test-corpus adds the perplexity of human text; --explain\n"
             "shows answers and what was kept of them.\n"
             "--algo ppo: proximal policy optimisation instead, on the same prompts and reward. Every answer is learned from, in steps of\n"
             "--batch answers, --epochs times; the rate's schedule goes over the whole run. The checkpoint then holds the value head, too.",

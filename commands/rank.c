@@ -46,7 +46,7 @@ static int take_given_rewards(CandidateList *candidates, const char *path, Err *
 static int rank(Ranking *r, const char *path, const Options *o, Err *err)
 {
     RankOptions how = rank_options(o);
-    Reward source = reward_source(&r->rewards);
+    Reward source = reward_source(&r->rewards, true);
     for (size_t i = 0; i < r->samples.count; i++) {
         Candidate c = policy_candidate(r->samples.items + i, r->samples.items[i].slot);
         if (candidates_add(&r->candidates, &c, err)) return -1;

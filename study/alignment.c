@@ -354,7 +354,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->policy->progress_self = a;
     a->policy->options.train.keeper = a->ppo ? NULL : &a->state->keeper; // PPO's short trainings are done again from their start
     raft->generator = policy_generator(a->policy);
-    raft->reward = reward_source(a->rewards);
+    raft->reward = reward_source(a->rewards, !a->evaluate->prompts); // with evaluation prompts gold reads their answers instead
     raft->observer = after_step;
     raft->observer_self = a;
     a->ppo_state = (Ppo){.stage = *raft, .policy = a->policy};

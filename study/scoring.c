@@ -31,36 +31,50 @@ static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const Rew
     return 0;
 }
 
-int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
+// Gold is asked too when gold is set.
+static int score_samples(float *total, Sample *const *samples, size_t n, RewardSet *rewards, bool gold, Err *err)
 {
     ScoreTable t;
     int status = table_init(&t, samples, n, rewards, err);
-    if (!status) status = reward_score(rewards, t.inputs, n, total, t.parts, rewards->gold ? t.gold : NULL, err);
+    if (!status) status = reward_score(rewards, t.inputs, n, total, t.parts, gold ? t.gold : NULL, err);
     for (size_t i = 0; i < n && !status; i++) {
         samples[i]->scored = true;
         samples[i]->reward = total[i];
         for (size_t p = 0; p < rewards->count && !status; p++)
             status = sample_set_reward(samples[i], reward_name(rewards, p), t.parts[p][i], err);
-        if (!status && rewards->gold) status = sample_set_reward(samples[i], "gold", t.gold[i], err);
+        if (!status && gold) status = sample_set_reward(samples[i], "gold", t.gold[i], err);
     }
     table_free(&t);
     return status;
 }
 
-static int source_score(void *self, CandidateList *candidates, Err *err)
+int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
+{
+    return score_samples(total, samples, n, rewards, rewards->gold != NULL, err);
+}
+
+static int score_candidates(RewardSet *rewards, CandidateList *candidates, bool gold, Err *err)
 {
     size_t n = candidates->count;
     Sample **samples = mem_new(err, n, sizeof *samples);
     float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
     for (size_t i = 0; total && i < n; i++) samples[i] = candidates->items[i].item;
-    int status = total ? samples_score(total, samples, n, self, err) : -1;
+    int status = total ? score_samples(total, samples, n, rewards, gold, err) : -1;
     for (size_t i = 0; !status && i < n; i++) candidates->items[i].score = total[i];
     mem_free(samples);
     mem_free(total);
     return status;
 }
 
-Reward reward_source(RewardSet *rewards) { return (Reward){.self = rewards, .score = source_score}; }
+static int score_all(void *self, CandidateList *candidates, Err *err)
+{
+    RewardSet *rewards = self;
+    return score_candidates(rewards, candidates, rewards->gold != NULL, err);
+}
+
+static int score_without_gold(void *self, CandidateList *candidates, Err *err) { return score_candidates(self, candidates, false, err); }
+
+Reward reward_source(RewardSet *rewards, bool gold) { return (Reward){.self = rewards, .score = gold ? score_all : score_without_gold}; }
 
 int candidates_record(const CandidateList *candidates, Err *err)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* scoring.h - rewards for candidates: a RewardSet (reward.h) as RAFT's Reward (raft.h), over items that are Samples.
  *
- *     Raft raft = {.generator = policy_generator(&policy), .reward = reward_source(&rewards), ...};
+ *     Raft raft = {.generator = policy_generator(&policy), .reward = reward_source(&rewards, true), ...};
  *     if (raft_rank(&raft, &candidates, &err) || candidates_record(&candidates, &err)) return -1;
  *     if (candidates_write(&candidates, "candidates.jsonl", &err)) return -1;
  *
@@ -14,7 +14,9 @@
 #include "raft.h"
 #include "reward.h"
 
-Reward reward_source(RewardSet *rewards);
+// gold: gold, when there is one, is asked about every candidate too, for the record. It plays no part in the ranking and costs as much as
+// the reward does: a run that measures its model on other answers leaves it out.
+Reward reward_source(RewardSet *rewards, bool gold);
 // total[n]: the reward; also written, with its components and gold, into the samples.
 int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err);
 // After ranking: reward, rank, selected and kl into the samples.

@@ -156,7 +156,7 @@ int trace_iteration(Policy *policy, RewardSet *rewards, const Raft *how, size_t 
     watched.observer = &observer;
     policy->cx = &watched;
     it.raft.generator = policy_generator(policy);
-    it.raft.reward = reward_source(rewards);
+    it.raft.reward = reward_source(rewards, true);
     it.raft.observer = on_algorithm;
     it.raft.observer_self = &it;
     int status = recorder_open(&it.recorder, folder, hashes_only, err);

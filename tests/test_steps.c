@@ -123,9 +123,9 @@ static void assert_records_the_ranking(const SampleList *ranked, double kl_beta)
 {
     for (size_t i = 0; i < ranked->count; i++) {
         const Sample *s = ranked->items + i;
-        float a = 0, b = 0, gold = 0, kl = 0, ratio = s->logprob - s->ref_logprob;
+        float a = 0, b = 0, kl = 0, ratio = s->logprob - s->ref_logprob;
         assert_true(sample_reward(&a, s, "length:6") && sample_reward(&b, s, "length:2"));
-        assert_true(sample_reward(&gold, s, "gold") && sample_reward(&kl, s, "kl"));
+        assert_true(sample_reward(&kl, s, "kl"));
         assert_same_bits(&kl, &ratio, 1, "kl");
         double reward = (double)a + 0.5 * (double)b - kl_beta * (double)kl;
         assert_true(s->scored && s->ranked && fabs((double)s->reward - reward) < 1e-5);
@@ -157,7 +157,7 @@ static void one_iteration_by_files(Model *model, size_t iteration, const RankOpt
         Candidate c = policy_candidate(samples.items + i, 0);
         assert_ok(candidates_add(&candidates, &c, &err), &err);
     }
-    Reward source = reward_source(&rewards);
+    Reward source = reward_source(&rewards, false); // an alignment with evaluation prompts does not show its candidates to gold
     assert_ok(source.score(source.self, &candidates, &err), &err);
     assert_ok(raft_order(&candidates, rank, K, &err), &err);
     assert_ok(candidates_record(&candidates, &err), &err);
@@ -297,6 +297,33 @@ static void without_evaluation_prompts_the_stage_is_measured(void **state)
     free(run);
 }
 
+static bool a_candidate_holds_gold(const char *run)
+{
+    char *path = path_in(run, "iter_000/candidates.jsonl"), *text = read_file(path, NULL);
+    bool found = strstr(text, "\"gold\":") != NULL;
+    free(text);
+    free(path);
+    return found;
+}
+
+// Gold costs as much as the reward does: it reads the candidates only where nothing else is measured.
+static void gold_reads_candidates_only_when_they_are_what_is_measured(void **state)
+{
+    (void)state;
+    for (int evaluated = 0; evaluated < 2; evaluated++) {
+        Model aligned;
+        EvaluateOptions how = {.tokenizer = &tokenizer, .prompts = evaluated ? &prompts : NULL, .reference = &start, .sample = policy_options().sample};
+        char *run = path_in(folder, evaluated ? "gold-evaluated" : "gold-stage");
+        align_in_library(&aligned, run, &(RankOptions){.mode = RANK_LOCAL}, &how);
+        assert_int_equal(a_candidate_holds_gold(run), !evaluated);
+        json_t *lines = read_lines(run, "metrics.jsonl");
+        for (size_t i = 0; i < json_array_size(lines); i++) number(json_array_get(lines, i), "gold", "mean");
+        json_decref(lines);
+        model_free(&aligned);
+        free(run);
+    }
+}
+
 // Evaluation draws from a stream of its own, iteration 0 whatever the model has been through.
 static void evaluation_has_its_own_random_stream(void **state)
 {
@@ -404,13 +431,14 @@ static bool no_binary(void)
 
 #define SAMPLING " --samples 4 --max-new 8 --temperature 0.8 --seed 5 --stage-prompts 3 --quiet"
 #define TRAINING " --lr 3e-2 --batch 2 --epochs 2 --seed 5 --quiet"
-#define REWARD " --reward length:6 --reward '0.5*length:2' --gold lexicon:@/lexicon.txt --kl-beta 0.02"
+#define REWARD " --reward length:6 --reward '0.5*length:2' --kl-beta 0.02"
+#define GOLD " --gold lexicon:@/lexicon.txt"
 
 static void commands_apart_equal_align(void **state)
 {
     (void)state;
     if (no_binary()) return;
-    expect(0, "iteration", "align @/start --prompts @/prompts.jsonl --algo raft --iterations 2 --explain --eval-prompts 3 -o @/cli" SAMPLING TRAINING REWARD);
+    expect(0, "iteration", "align @/start --prompts @/prompts.jsonl --algo raft --iterations 2 --explain --eval-prompts 3 -o @/cli" SAMPLING TRAINING REWARD GOLD);
     assert_non_null(strstr(output.data, "kept"));
     assert_non_null(strstr(output.data, "KL/token"));
     expect(0, "12 candidates", "collect @/start --prompts @/prompts.jsonl -o @/c0.jsonl" SAMPLING);
@@ -519,6 +547,7 @@ int main(void)
         cmocka_unit_test(steps_apart_equal_align_when_ranked_globally_with_kl),
         cmocka_unit_test(metrics_tell_of_every_model),
         cmocka_unit_test(without_evaluation_prompts_the_stage_is_measured),
+        cmocka_unit_test(gold_reads_candidates_only_when_they_are_what_is_measured),
         cmocka_unit_test(evaluation_has_its_own_random_stream),
         cmocka_unit_test(best_of_k_keeps_the_best_answer),
         cmocka_unit_test(held_out_perplexity_is_that_of_the_texts),

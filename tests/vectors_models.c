@@ -299,7 +299,7 @@ static void run_raft(VectorCase *c)
     Observer observer = {.c = c, .policy = &a.policy, .stages = json_array()};
     RankOptions rank = {.mode = is(c->in, "mode", "global") ? RANK_GLOBAL : RANK_LOCAL, .accept = vector_number(c, "accept", 0),
         .kl_beta = vector_number(c, "beta", 0)};
-    Raft raft = {.generator = policy_generator(&a.policy), .reward = reward_source(&a.rewards), .prompts = a.prompts.count, .stage = vector_size(c, "stage"),
+    Raft raft = {.generator = policy_generator(&a.policy), .reward = reward_source(&a.rewards, true), .prompts = a.prompts.count, .stage = vector_size(c, "stage"),
         .samples = vector_size(c, "K"), .rank = rank, .seed = vector_size(c, "seed"), .observer = observe, .observer_self = &observer};
     vector_put_hash(c, "start_hash", checkpoint_hash(&a.model));
     vector_put_hash(c, "tokenizer_hash", tokenizer_hash(&a.tokenizer));
