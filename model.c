@@ -177,6 +177,18 @@ int model_copy(Model *copy, const Model *model, Err *err)
     return 0;
 }
 
+bool model_equal(const Model *a, const Model *b)
+{
+    if (a == b) return true;
+    const ModelConfig *c = &a->config, *d = &b->config;
+    size_t angles = c->context * (c->head_dim / 2) * sizeof(float), count = c->value_head ? a->value : a->parameter_count;
+    bool alike = c->vocab == d->vocab && c->dim == d->dim && c->layers == d->layers && c->heads == d->heads && c->kv_heads == d->kv_heads &&
+        c->head_dim == d->head_dim && c->ff == d->ff && c->context == d->context && c->tied == d->tied && c->head == d->head &&
+        c->pooling == d->pooling && !(c->rms_eps < d->rms_eps) && !(c->rms_eps > d->rms_eps);
+    return alike && !memcmp(a->rope_cos, b->rope_cos, angles) && !memcmp(a->rope_sin, b->rope_sin, angles) &&
+        !memcmp(a->parameters, b->parameters, count * sizeof(float));
+}
+
 // A new model whose table is longer: the head's tensors come last, so that all others keep their places.
 int model_add_value_head(Model *model, Err *err)
 {

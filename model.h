@@ -74,6 +74,7 @@ int model_init(Model *model, const ModelConfig *config, Err *err);
 int model_init_table(Model *model, const ModelConfig *config, Err *err); // everything but the parameters, which are NULL
 void model_free(Model *model);
 int model_copy(Model *copy, const Model *model, Err *err);           // an independent copy
+bool model_equal(const Model *a, const Model *b);                    // every bit of weights and angles; a value head may differ
 int model_add_value_head(Model *model, Err *err);                    // zeros; nothing changes when there is one already
 // From now on only layers first to last are trained, and a score or value head; the embedding, final norm and next-token head are not.
 void model_freeze(Model *model, size_t first, size_t last);

@@ -357,7 +357,8 @@ static int measure(const Policy *policy, SampleList *out, size_t K, Err *err)
     if (!status) status = evaluate_samples(logprob, policy->model, policy->cx, samples, foreign, err);
     for (size_t i = 0; !status && i < out->count; i++)
         if (out->items[i].k >= K) out->items[i].logprob = logprob[at++];
-    bool same = policy->reference == policy->model;
+    if (policy->leaves_reference) return mem_free(samples), mem_free(logprob), status;
+    bool same = model_equal(policy->model, policy->reference); // then sampling has given p0's log-probabilities already, with these bits
     for (size_t i = 0; !status && i < out->count; i++) samples[i] = out->items + i;
     if (!status && !same) status = evaluate_samples(logprob, policy->reference, policy->cx, samples, out->count, err);
     for (size_t i = 0; !status && i < out->count; i++) out->items[i].ref_logprob = same ? out->items[i].logprob : logprob[i];

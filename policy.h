@@ -39,6 +39,7 @@ typedef struct {
     SampleProgress sample_progress;  // may be NULL
     TrainProgress train_progress;    // may be NULL
     void *progress_self;
+    bool leaves_reference;      // collecting leaves ref_logprob at 0: PPO asks p0 about each token anyway (rollout_init)
     StepStats last;             // of the last fine-tuning
     double sample_seconds, train_seconds; // wall clock of the last sampling by the policy and of the last fine-tuning: for
     size_t sampled_tokens;                // timing.jsonl and people, never for metrics.jsonl

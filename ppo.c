@@ -8,6 +8,7 @@
 #include "ppo.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/os.h"
 
@@ -17,33 +18,48 @@ static int observe(const Ppo *ppo, const char *step, size_t iteration, const Can
     return stage->observer ? stage->observer(stage->observer_self, step, iteration, answers, err) : 0;
 }
 
+static void note_divergence(const Rollout *rollout, const Policy *policy, CandidateList *answers);
+static int learn(Ppo *ppo, Rollout *rollout, const CandidateList *answers, size_t iteration, Err *err);
+
 int ppo_iteration(Ppo *ppo, size_t iteration, Err *err)
 {
+    Policy *policy = ppo->policy;
     CandidateList answers = {0};
+    Rollout rollout = {0};
     int status = raft_collect(&ppo->stage, &answers, iteration, err);      // a_t ~ pi_old(. | s_t), answer by answer
+    double started = os_now_s();
+    if (!status) status = rollout_init(&rollout, policy, &answers, err);   // log pi_old, log p0 and V_old of each token
+    double reading = os_now_s() - started;
+    if (!status) note_divergence(&rollout, policy, &answers);
     if (!status) status = observe(ppo, "collected", iteration, &answers, err);
     if (!status) status = raft_rank(&ppo->stage, &answers, err);           // r(x,y); all are kept
     if (!status) status = observe(ppo, "ranked", iteration, &answers, err);
-    if (!status) status = ppo_learn(ppo, &answers, iteration, err);
+    if (!status) status = learn(ppo, &rollout, &answers, iteration, err);
+    policy->train_seconds += reading;
     if (!status) status = observe(ppo, "finetuned", iteration, &answers, err);
+    rollout_free(&rollout);
     raft_release(&ppo->stage, &answers);
+    return status;
+}
+
+int ppo_learn(Ppo *ppo, const CandidateList *answers, size_t iteration, Err *err)
+{
+    Rollout rollout;
+    int status = rollout_init(&rollout, ppo->policy, answers, err);
+    if (!status) status = learn(ppo, &rollout, answers, iteration, err);
+    rollout_free(&rollout);
     return status;
 }
 
 static void adapt_kl(Ppo *ppo, const CandidateList *answers);
 
-int ppo_learn(Ppo *ppo, const CandidateList *answers, size_t iteration, Err *err)
+static int learn(Ppo *ppo, Rollout *rollout, const CandidateList *answers, size_t iteration, Err *err)
 {
     Policy *policy = ppo->policy;
-    Rollout rollout;
     double started = os_now_s();
-    int status = rollout_init(&rollout, policy, answers, err);             // log pi_old, log p0 and V_old of each token
-    if (!status) {
-        rollout_advantages(&rollout, policy, &ppo->options.loss, ppo->kl_coef);
-        status = train_run(&ppo->trainer, rollout.list.examples, rollout.list.count, policy->options.seed, (uint32_t)iteration,
-            policy->train_progress, policy->progress_self, &policy->last, err); // epochs of clipped steps
-        rollout_free(&rollout);
-    }
+    rollout_advantages(rollout, policy, answers, &ppo->options.loss, ppo->kl_coef);
+    int status = train_run(&ppo->trainer, rollout->list.examples, rollout->list.count, policy->options.seed, (uint32_t)iteration,
+        policy->train_progress, policy->progress_self, &policy->last, err); // epochs of clipped steps
     policy->train_seconds = os_now_s() - started;
     if (!status) adapt_kl(ppo, answers);
     return status;
@@ -72,16 +88,27 @@ int rollout_init(Rollout *r, const Policy *policy, const CandidateList *answers,
     int status = samples ? policy_examples(&r->list, samples, n, err) : -1;
     mem_free(samples);
     if (!status) status = rollout_reserve(r, n, err);
-    for (size_t i = 0; !status && i < n; i++) r->score[i] = answers->items[i].score;
     if (!status) status = lm_evaluate_tokens(policy->model, policy->cx, r->list.examples, n, r->logprob, r->value, err);
-    if (!status) status = lm_evaluate_tokens(policy->reference, policy->cx, r->list.examples, n, r->ref_logprob, NULL, err);
+    if (!status && model_equal(policy->model, policy->reference)) memcpy(r->ref_logprob, r->logprob, r->N * sizeof *r->logprob);
+    else if (!status) status = lm_evaluate_tokens(policy->reference, policy->cx, r->list.examples, n, r->ref_logprob, NULL, err);
     if (status) rollout_free(r);
     return status;
 }
 
-void rollout_advantages(Rollout *r, const Policy *policy, const PpoCoefficients *how, double kl_coef)
+// What collecting left open: log p0 of each answer, the same sum that RAFT's candidates have.
+static void note_divergence(const Rollout *r, const Policy *policy, CandidateList *answers)
+{
+    for (size_t i = 0, at = 0; i < answers->count; at += r->length[i++]) {
+        Sample *sample = answers->items[i].item;
+        sample->ref_logprob = (float)policy->cx->k->sum_array(r->ref_logprob + at, r->length[i]);
+        answers->items[i].log_ratio = sample->logprob - sample->ref_logprob;
+    }
+}
+
+void rollout_advantages(Rollout *r, const Policy *policy, const CandidateList *answers, const PpoCoefficients *how, double kl_coef)
 {
     size_t n = r->list.count;
+    for (size_t i = 0; i < n; i++) r->score[i] = answers->items[i].score;
     ppo_token_rewards(r->reward, r->logprob, r->ref_logprob, r->score, r->length, n, kl_coef);
     ppo_advantages(r->advantage, r->target, r->reward, r->value, r->length, n, how->gamma, how->lambda);
     ppo_whiten(policy->cx->k, r->advantage, r->N);
@@ -136,6 +163,7 @@ int ppo_init(Ppo *ppo, const PpoOptions *options, Err *err)
     TrainOptions train = ppo->policy->options.train;
     assert(ppo->policy->model->config.value_head && ppo->policy->reference != ppo->policy->model);
     ppo->options = *options;
+    ppo->policy->leaves_reference = true;
     ppo->kl_coef = options->loss.kl_coef;
     if (ppo_check(&ppo->policy->options, &ppo->stage.rank, err)) return -1;
     ppo->stage.rank = (RankOptions){.mode = RANK_GLOBAL, .accept = 1};

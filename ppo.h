@@ -25,6 +25,16 @@ typedef struct {
     size_t iterations;  // of the whole run, over which the learning rate's schedule goes
 } PpoOptions;
 
+// What is known of a stage's answers before the policy learns from them; token after token, answer after answer.
+typedef struct {
+    ExampleList list;    // prompt and answer; examples[i].actions point into actions
+    size_t *length;      // [n] tokens of an answer
+    float *score;        // [n]
+    float *logprob, *ref_logprob, *value, *reward, *advantage, *target; // [N]
+    PpoAction *actions;  // [N]
+    size_t N;
+} Rollout;
+
 typedef struct {
     Raft stage;         // generator, reward, prompts, observer as for RAFT; rank is set by ppo_init: every answer is learned from
     Policy *policy;     // options.train: epochs over a stage's answers, batch answers a step
@@ -38,23 +48,14 @@ typedef struct {
 int ppo_check(const PolicyOptions *policy, const RankOptions *rank, Err *err);
 int ppo_init(Ppo *ppo, const PpoOptions *options, Err *err); // stage and policy are set; needs a model with a value head
 int ppo_iteration(Ppo *ppo, size_t iteration, Err *err);
-// Its last part: what comes once the answers are scored.
+// Its last part: what comes once the answers are scored, for answers that were read from a file.
 int ppo_learn(Ppo *ppo, const CandidateList *answers, size_t iteration, Err *err);
 void ppo_free(Ppo *ppo);
 // beta := beta (1 + K_beta clip(KL / target - 1, -0.2, 0.2)) (Ziegler et al., section 2.2)
 double ppo_adapt_kl_coef(double kl_coef, double kl, const PpoOptions *options);
 
-// What is known of a stage's answers before the policy learns from them; token after token, answer after answer.
-typedef struct {
-    ExampleList list;    // prompt and answer; examples[i].actions point into actions
-    size_t *length;      // [n] tokens of an answer
-    float *score;        // [n]
-    float *logprob, *ref_logprob, *value, *reward, *advantage, *target; // [N]
-    PpoAction *actions;  // [N]
-    size_t N;
-} Rollout;
 int rollout_init(Rollout *rollout, const Policy *policy, const CandidateList *answers, Err *err); // log pi_old, log p0, V_old
-void rollout_advantages(Rollout *rollout, const Policy *policy, const PpoCoefficients *how, double kl_coef);
+void rollout_advantages(Rollout *rollout, const Policy *policy, const CandidateList *answers /* scored */, const PpoCoefficients *how, double kl_coef);
 void rollout_free(Rollout *rollout);
 
 #endif

@@ -134,6 +134,37 @@ static void a_policy_that_is_its_own_reference_has_no_divergence(void **state)
     policy_free(&policy);
 }
 
+// A copy with the policy's weights is not asked again; one number elsewhere, in the last matrix or in an angle, and it is.
+static void a_reference_is_asked_unless_it_is_equal(void **state)
+{
+    Model copy;
+    PolicyOptions o = usual();
+    Err err = {0};
+    (void)state;
+    assert_ok(model_copy(&copy, &model, &err), &err);
+    assert_true(model_equal(&copy, &model));
+    assert_ok(model_add_value_head(&copy, &err), &err);
+    assert_true(model_equal(&copy, &model) && model_equal(&model, &copy));
+    for (int changed = 0; changed < 3; changed++) {
+        float *number = changed == 1 ? copy.parameters + copy.layers[0].down : copy.rope_cos + copy.config.head_dim / 2, before = *number;
+        Policy policy;
+        SampleList list = {0};
+        if (changed) *number += 0.5f;
+        assert_int_equal(model_equal(&copy, &model), !changed);
+        open_policy(&policy, &model, &copy, &o);
+        assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+        for (size_t i = 0; i < list.count; i++) {
+            float expected = log_probability(&copy, list.items + i);
+            assert_same_bits(&list.items[i].ref_logprob, &expected, 1, "ref_logprob");
+            assert_int_equal(list.items[i].ref_logprob != list.items[i].logprob, changed > 0);
+        }
+        *number = before;
+        samples_free(&list);
+        policy_free(&policy);
+    }
+    model_free(&copy);
+}
+
 // A file's answers and a checkpoint's follow the policy's own, each with its log-probability under the policy.
 static void experts_answer_after_the_policy(void **state)
 {
@@ -349,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_slot_after_slot),
         cmocka_unit_test(a_policy_that_is_its_own_reference_has_no_divergence),
+        cmocka_unit_test(a_reference_is_asked_unless_it_is_equal),
         cmocka_unit_test(experts_answer_after_the_policy),
         cmocka_unit_test(a_checkpoint_draws_as_later_candidates),
         cmocka_unit_test(unusable_experts_are_named),

@@ -109,7 +109,7 @@ static void stage_open(Stage *s, const PolicyOptions *o, const Model *model, con
     }
     PpoOptions how = usual_ppo();
     assert_ok(rollout_init(&s->rollout, &s->policy, &s->answers, &err), &err);
-    rollout_advantages(&s->rollout, &s->policy, &how.loss, how.loss.kl_coef);
+    rollout_advantages(&s->rollout, &s->policy, &s->answers, &how.loss, how.loss.kl_coef);
 }
 
 static void stage_close(Stage *s)
