@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/os.h"
 #include "files/checkpoint.h"
 #include "files/jsonl.h"
 #include "study/documents.h"
@@ -203,6 +204,32 @@ static void prompts_are_cut_by_tokens_characters_or_words_at_drawn_lengths(void 
     expect(raft(CUT "--prompt-least 6 -o @/no"), 2, "--prompt-least 6 is above the longest prompt, 5");
 }
 
+// Words are what stands between any kind of space; a review with nothing behind its prompt asks nothing.
+static void prompts_of_words_know_every_space_and_leave_out_what_is_too_short(void **state)
+{
+    (void)state;
+    const char *const parts[] = {"odd/train/neg", "odd/train/pos", "odd/test/neg", "odd/test/pos"};
+    for (size_t part = 0; part < 4; part++)
+        for (size_t i = 0; i < 8; i++) {
+            char name[60], text[100];
+            Err err = {0};
+            char *folder = cli_path(parts[part]);
+            assert_ok(os_make_folders(folder, &err), &err);
+            free(folder);
+            snprintf(name, sizeof name, "%s/%zu_1.txt", parts[part], i);
+            snprintf(text, sizeof text, i % 2 ? "film\t%zu was\n\nfar \xC2\xA0too long, %zu times" : "film %zu was far", i, i);
+            cli_put(name, text);
+        }
+    expect(raft("demo --profile contract --init @/start --reward length:4 --gold length:9 --iterations 1 --stage-prompts 8 --samples 1 --quiet --corpus @/odd "
+        "--prompt-tokens 0 --prompt-words 5 -o @/spaces"), 0, "report.html");
+    PromptSizes sizes = prompt_sizes("spaces", "words");
+    assert_true(sizes.prompts == 8 && sizes.least == 5 && sizes.most == 5); // of 16, the long ones
+    char *path = cli_path("spaces/iter_000/candidates.jsonl"), *lines = read_file(path, NULL);
+    assert_non_null(strstr(lines, "\"prompt\":\"film 1 was far too\""));
+    free(lines);
+    free(path);
+}
+
 static void people_go_on_where_the_prompt_was_cut(void **state)
 {
     (void)state;
@@ -342,6 +369,7 @@ int main(void)
         cmocka_unit_test(only_the_named_layers_are_trained),
         cmocka_unit_test(human_answers_compete_where_the_review_is_positive),
         cmocka_unit_test(prompts_are_cut_by_tokens_characters_or_words_at_drawn_lengths),
+        cmocka_unit_test(prompts_of_words_know_every_space_and_leave_out_what_is_too_short),
         cmocka_unit_test(people_go_on_where_the_prompt_was_cut),
         cmocka_unit_test(heads_hold_accuracy_and_calibration_of_whole_and_begun_reviews),
         cmocka_unit_test(heads_are_shared_by_their_hash),
