@@ -384,6 +384,50 @@ static Course run_ppo(Model *model, const Compute *on, size_t iterations, size_t
     return course;
 }
 
+// p0 is asked once, token by token, before the answers are ranked and written: the sums are those that RAFT's candidates have.
+static int check_divergence(void *self, const char *step, size_t iteration, const CandidateList *answers, Err *err)
+{
+    const Model *reference = self;
+    (void)iteration;
+    if (strcmp(step, "ranked")) return 0;
+    ExampleList list;
+    const Sample *samples[ANSWERS];
+    float expected[ANSWERS];
+    assert_int_equal(answers->count, ANSWERS);
+    for (size_t i = 0; i < ANSWERS; i++) samples[i] = answers->items[i].item;
+    assert_ok(policy_examples(&list, samples, ANSWERS, err), err);
+    assert_ok(lm_evaluate(reference, &cx, list.examples, ANSWERS, expected, NULL, err), err);
+    for (size_t i = 0; i < ANSWERS; i++) {
+        float ratio = samples[i]->logprob - expected[i];
+        assert_same_bits(&samples[i]->ref_logprob, expected + i, 1, "ref_logprob");
+        assert_same_bits(&answers->items[i].log_ratio, &ratio, 1, "log_ratio");
+    }
+    policy_examples_free(&list);
+    return 0;
+}
+
+static void answers_know_their_divergence_when_they_are_ranked(void **state)
+{
+    (void)state;
+    Err err = {0};
+    Model model, reference;
+    Policy policy;
+    PolicyOptions o = usual();
+    PpoOptions how = usual_ppo();
+    how.iterations = 2;
+    make_reference(&reference);
+    assert_ok(model_copy(&model, &start, &err), &err);
+    assert_ok(policy_init(&policy, &model, &reference, &tokenizer, &prompts, &cx, &o, &err), &err);
+    Ppo ppo = {.policy = &policy, .stage = {.generator = policy_generator(&policy), .reward = {.score = even_tokens},
+        .prompts = PROMPTS, .samples = K, .seed = o.seed, .observer = check_divergence, .observer_self = &reference}};
+    assert_ok(ppo_init(&ppo, &how, &err), &err);
+    for (size_t t = 0; t < how.iterations; t++) assert_ok(ppo_iteration(&ppo, t, &err), &err);
+    ppo_free(&ppo);
+    policy_free(&policy);
+    model_free(&model);
+    model_free(&reference);
+}
+
 static void the_reward_rises(void **state)
 {
     (void)state;
@@ -560,6 +604,7 @@ int main(void)
         cmocka_unit_test(the_gradient_is_the_losses_slope_in_every_tensor),
         cmocka_unit_test(a_value_head_starts_at_zero_and_moves_nothing_else),
         cmocka_unit_test(a_checkpoint_keeps_the_value_head),
+        cmocka_unit_test(answers_know_their_divergence_when_they_are_ranked),
         cmocka_unit_test(the_reward_rises),
         cmocka_unit_test(a_large_penalty_holds_the_policy_where_it_began),
         cmocka_unit_test(a_run_has_the_same_bits_for_any_threads_and_instruction_set),
