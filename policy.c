@@ -345,23 +345,34 @@ static int evaluate_samples(float *logprob, const Model *model, const Compute *c
     return status;
 }
 
-// logprob of the experts' answers (k >= K; the sampler knows the policy's own), then ref_logprob of all.
-static int measure(const Policy *policy, SampleList *out, size_t K, Err *err)
+// logprob of the experts' answers (k >= K); the sampler knows the policy's own.
+static int measure_experts(const Policy *policy, SampleList *out, size_t K, Err *err)
 {
     const Sample **samples = mem_new(err, out->count, sizeof *samples);
     float *logprob = samples ? mem_new(err, out->count, sizeof *logprob) : NULL;
     size_t foreign = 0, at = 0;
-    int status = logprob ? 0 : -1;
-    for (size_t i = 0; !status && i < out->count; i++)
+    for (size_t i = 0; logprob && i < out->count; i++)
         if (out->items[i].k >= K) samples[foreign++] = out->items + i;
-    if (!status) status = evaluate_samples(logprob, policy->model, policy->cx, samples, foreign, err);
+    int status = logprob ? evaluate_samples(logprob, policy->model, policy->cx, samples, foreign, err) : -1;
     for (size_t i = 0; !status && i < out->count; i++)
         if (out->items[i].k >= K) out->items[i].logprob = logprob[at++];
-    if (policy->leaves_reference) return mem_free(samples), mem_free(logprob), status;
-    bool same = model_equal(policy->model, policy->reference); // then sampling has given p0's log-probabilities already, with these bits
-    for (size_t i = 0; !status && i < out->count; i++) samples[i] = out->items + i;
-    if (!status && !same) status = evaluate_samples(logprob, policy->reference, policy->cx, samples, out->count, err);
-    for (size_t i = 0; !status && i < out->count; i++) out->items[i].ref_logprob = same ? out->items[i].logprob : logprob[i];
+    mem_free(samples);
+    mem_free(logprob);
+    return status;
+}
+
+// ref_logprob of all. While p0 equals the policy, that is logprob, to the bit.
+static int measure_reference(const Policy *policy, SampleList *out, Err *err)
+{
+    if (model_equal(policy->model, policy->reference)) {
+        for (size_t i = 0; i < out->count; i++) out->items[i].ref_logprob = out->items[i].logprob;
+        return 0;
+    }
+    const Sample **samples = mem_new(err, out->count, sizeof *samples);
+    float *logprob = samples ? mem_new(err, out->count, sizeof *logprob) : NULL;
+    for (size_t i = 0; logprob && i < out->count; i++) samples[i] = out->items + i;
+    int status = logprob ? evaluate_samples(logprob, policy->reference, policy->cx, samples, out->count, err) : -1;
+    for (size_t i = 0; !status && i < out->count; i++) out->items[i].ref_logprob = logprob[i];
     mem_free(samples);
     mem_free(logprob);
     return status;
@@ -378,7 +389,8 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
     int status = stage_draw(&stage, policy, prompts, iteration, err);
     for (size_t slot = 0; slot < b && !status; slot++) status = add_slot(policy, out, &stage, slot, prompts[slot], err);
     stage_free(&stage);
-    if (!status) status = measure(policy, out, K, err);
+    if (!status) status = measure_experts(policy, out, K, err);
+    if (!status && !policy->leaves_reference) status = measure_reference(policy, out, err);
     if (status) samples_free(out);
     return status;
 }

@@ -30,7 +30,7 @@ typedef struct {
 typedef struct Expert Expert;
 typedef struct {
     Model *model;
-    const Model *reference;     // p0; may be `model` itself: then every log ratio is zero and p0 is not evaluated
+    const Model *reference;     // p0; may be `model` itself; while both are equal every log ratio is zero and p0 is not evaluated
     const Tokenizer *tokenizer;
     const PromptList *prompts;  // tokenized
     const Compute *cx;
