@@ -361,19 +361,24 @@ static int measure_experts(const Policy *policy, SampleList *out, size_t K, Err 
     return status;
 }
 
-// ref_logprob of all. While p0 equals the policy, that is logprob, to the bit.
-static int measure_reference(const Policy *policy, SampleList *out, Err *err)
+// While p0 equals the policy, an answer's two log-probabilities are the same to the bit.
+int policy_measure_reference(const Policy *policy, Sample *const *samples, size_t count, Err *err)
 {
-    if (model_equal(policy->model, policy->reference)) {
-        for (size_t i = 0; i < out->count; i++) out->items[i].ref_logprob = out->items[i].logprob;
-        return 0;
+    const Sample **asked = mem_new(err, count, sizeof *asked);
+    float *logprob = asked ? mem_new(err, count, sizeof *logprob) : NULL;
+    size_t n = 0, at = 0;
+    for (size_t i = 0; logprob && i < count; i++)
+        if (!samples[i]->has_reference) asked[n++] = samples[i];
+    int status = logprob ? 0 : -1;
+    if (!status && model_equal(policy->model, policy->reference))
+        for (size_t i = 0; i < n; i++) logprob[i] = asked[i]->logprob;
+    else if (!status) status = evaluate_samples(logprob, policy->reference, policy->cx, asked, n, err);
+    for (size_t i = 0; !status && i < count; i++) {
+        if (samples[i]->has_reference) continue;
+        samples[i]->ref_logprob = logprob[at++];
+        samples[i]->has_reference = true;
     }
-    const Sample **samples = mem_new(err, out->count, sizeof *samples);
-    float *logprob = samples ? mem_new(err, out->count, sizeof *logprob) : NULL;
-    for (size_t i = 0; logprob && i < out->count; i++) samples[i] = out->items + i;
-    int status = logprob ? evaluate_samples(logprob, policy->reference, policy->cx, samples, out->count, err) : -1;
-    for (size_t i = 0; !status && i < out->count; i++) out->items[i].ref_logprob = logprob[i];
-    mem_free(samples);
+    mem_free(asked);
     mem_free(logprob);
     return status;
 }
@@ -390,7 +395,6 @@ int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_
     for (size_t slot = 0; slot < b && !status; slot++) status = add_slot(policy, out, &stage, slot, prompts[slot], err);
     stage_free(&stage);
     if (!status) status = measure_experts(policy, out, K, err);
-    if (!status && !policy->leaves_reference) status = measure_reference(policy, out, err);
     if (status) samples_free(out);
     return status;
 }
@@ -445,8 +449,8 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
 
 Candidate policy_candidate(Sample *sample, size_t prompt)
 {
-    return (Candidate){.slot = sample->slot, .prompt = prompt, .k = sample->k, .log_ratio = sample->logprob - sample->ref_logprob,
-        .item = sample};
+    float log_ratio = sample->has_reference ? sample->logprob - sample->ref_logprob : 0;
+    return (Candidate){.slot = sample->slot, .prompt = prompt, .k = sample->k, .log_ratio = log_ratio, .item = sample};
 }
 
 static void generator_release(void *self, void *item)
@@ -494,7 +498,19 @@ static int generator_finetune(void *self, const CandidateList *ranked, size_t it
     return status;
 }
 
+static int generator_log_ratio(void *self, CandidateList *candidates, Err *err)
+{
+    size_t n = candidates->count;
+    Sample **samples = mem_new(err, n, sizeof *samples);
+    for (size_t i = 0; samples && i < n; i++) samples[i] = candidates->items[i].item;
+    int status = samples ? policy_measure_reference(self, samples, n, err) : -1;
+    for (size_t i = 0; i < n && !status; i++) candidates->items[i].log_ratio = samples[i]->logprob - samples[i]->ref_logprob;
+    mem_free(samples);
+    return status;
+}
+
 Generator policy_generator(Policy *policy)
 {
-    return (Generator){.self = policy, .sample = generator_sample, .finetune = generator_finetune, .release = generator_release};
+    return (Generator){.self = policy, .sample = generator_sample, .finetune = generator_finetune, .log_ratio = generator_log_ratio,
+        .release = generator_release};
 }

@@ -5,7 +5,7 @@
  *     if (policy_init(&policy, &model, &reference, &tokenizer, &prompts, &cx, &options, &err)) return -1;
  *     Raft raft = {.generator = policy_generator(&policy), .prompts = prompts.count, ...};
  *
- * An item (raft.h) is a Sample (files/candidates.h), with its log-probabilities under the policy and the reference p0.
+ * An item (raft.h) is a Sample (files/candidates.h), with its log-probability under the policy and, once asked for, under p0.
  */
 #ifndef RAFT_POLICY_H
 #define RAFT_POLICY_H
@@ -39,7 +39,6 @@ typedef struct {
     SampleProgress sample_progress;  // may be NULL
     TrainProgress train_progress;    // may be NULL
     void *progress_self;
-    bool leaves_reference;      // collecting leaves ref_logprob at 0: PPO asks p0 about each token anyway (rollout_init)
     StepStats last;             // of the last fine-tuning
     double sample_seconds, train_seconds; // wall clock of the last sampling by the policy and of the last fine-tuning: for
     size_t sampled_tokens;                // timing.jsonl and people, never for metrics.jsonl
@@ -54,7 +53,9 @@ Generator policy_generator(Policy *policy);
 int policy_tokenize_prompts(PromptList *prompts, const Tokenizer *tokenizer, size_t context, size_t max_new, Err *err);
 // The steps behind the generator, also used by the commands that work on files.
 int policy_collect(Policy *policy, SampleList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
-// A sample as raft.c sees it; `prompt` is its prompt's index among all.
+// ref_logprob of those samples that have none yet.
+int policy_measure_reference(const Policy *policy, Sample *const *samples, size_t count, Err *err);
+// A sample as raft.c sees it; `prompt` is its prompt's index among all. Its log ratio is 0 while p0 was not asked.
 Candidate policy_candidate(Sample *sample, size_t prompt);
 // Samples, which are moved out of the list, as candidates that the generator releases; slot i asked prompts[i].
 int policy_candidates(CandidateList *out, SampleList *samples, const size_t *prompts, Err *err);

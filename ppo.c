@@ -95,12 +95,13 @@ int rollout_init(Rollout *r, const Policy *policy, const CandidateList *answers,
     return status;
 }
 
-// What collecting left open: log p0 of each answer, the same sum that RAFT's candidates have.
+// p0 has read every token already: log p0 of each answer is the same sum that RAFT's candidates have.
 static void note_divergence(const Rollout *r, const Policy *policy, CandidateList *answers)
 {
     for (size_t i = 0, at = 0; i < answers->count; at += r->length[i++]) {
         Sample *sample = answers->items[i].item;
         sample->ref_logprob = (float)policy->cx->k->sum_array(r->ref_logprob + at, r->length[i]);
+        sample->has_reference = true;
         answers->items[i].log_ratio = sample->logprob - sample->ref_logprob;
     }
 }
@@ -163,7 +164,6 @@ int ppo_init(Ppo *ppo, const PpoOptions *options, Err *err)
     TrainOptions train = ppo->policy->options.train;
     assert(ppo->policy->model->config.value_head && ppo->policy->reference != ppo->policy->model);
     ppo->options = *options;
-    ppo->policy->leaves_reference = true;
     ppo->kl_coef = options->loss.kl_coef;
     if (ppo_check(&ppo->policy->options, &ppo->stage.rank, err)) return -1;
     ppo->stage.rank = (RankOptions){.mode = RANK_GLOBAL, .accept = 1};

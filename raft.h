@@ -18,7 +18,7 @@ typedef struct {
     size_t slot;       // position of its prompt in this stage, 0 .. b-1
     size_t prompt;     // index of that prompt among all prompts
     size_t k;          // index among the answers to this prompt: the policy's K first, then the experts'
-    float log_ratio;   // log p(y|x) - log p0(y|x), nats per response
+    float log_ratio;   // log p(y|x) - log p0(y|x), nats per response; 0 where it was not measured
     float score;       // r(x,y), as the reward gave it
     float reward;      // what is ranked: r(x,y) - beta * log_ratio
     size_t rank;       // 0 is best: among the prompt's answers (local) or among all (global)
@@ -35,6 +35,9 @@ typedef struct {
     int (*sample)(void *self, CandidateList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err);
     // Supervised fine-tuning on the selected candidates.
     int (*finetune)(void *self, const CandidateList *ranked, size_t iteration, Err *err);
+    // Sets .log_ratio of every candidate. p0 must read all answers for it, which costs as much as drawing them: only asked when the
+    // ranking has a KL term, or when measure_kl is set.
+    int (*log_ratio)(void *self, CandidateList *candidates, Err *err);
     void (*release)(void *self, void *item);
 } Generator;
 
@@ -60,6 +63,7 @@ typedef struct {
     size_t stage;      // b, prompts a stage; 0: all of them
     size_t samples;    // K
     RankOptions rank;
+    bool measure_kl;   // candidates' log ratios are wanted even when beta is 0
     uint64_t seed;
     RaftObserver observer; // may be NULL
     void *observer_self;
@@ -70,7 +74,7 @@ void raft_release(const Raft *raft, CandidateList *candidates);
 
 // The three steps apart.
 int raft_collect(const Raft *raft, CandidateList *out, size_t iteration, Err *err);
-int raft_rank(const Raft *raft, CandidateList *candidates, Err *err);          // score, then raft_order
+int raft_rank(const Raft *raft, CandidateList *candidates, Err *err);          // score, log ratio, then raft_order
 int raft_finetune(const Raft *raft, const CandidateList *ranked, size_t iteration, Err *err);
 
 // The b prompts of a stage: drawn without replacement by a Philox shuffle, a new shuffle when all were used.

@@ -21,6 +21,9 @@ static int collect(SampleList *samples, PolicySetup *s, const Options *o, Err *e
         status = policy_collect(&s->policy, samples, chosen, b, o->samples, o->iteration, err);
     }
     if (!status) progress_finish(&s->bar, "");
+    Sample **drawn = status ? NULL : samples_pointers(samples, err);
+    status = drawn ? policy_measure_reference(&s->policy, drawn, samples->count, err) : -1; // rank may subtract any beta
+    mem_free(drawn);
     mem_free(chosen);
     mem_free(order);
     return status;

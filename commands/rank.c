@@ -43,10 +43,21 @@ static int take_given_rewards(CandidateList *candidates, const char *path, Err *
     return 0;
 }
 
+static int check_reference(const SampleList *samples, const char *path, Err *err)
+{
+    for (size_t i = 0; i < samples->count; i++) {
+        const Sample *s = samples->items + i;
+        if (!s->has_reference)
+            return err_input(err, "%s: slot %zu, k %zu has no \"ref_logprob\", which --kl-beta needs: p0 was not asked about it", path, s->slot, s->k);
+    }
+    return 0;
+}
+
 static int rank(Ranking *r, const char *path, const Options *o, Err *err)
 {
     RankOptions how = rank_options(o);
     Reward source = reward_source(&r->rewards, true);
+    if (how.kl_beta != 0 && check_reference(&r->samples, path, err)) return -1;
     for (size_t i = 0; i < r->samples.count; i++) {
         Candidate c = policy_candidate(r->samples.items + i, r->samples.items[i].slot);
         if (candidates_add(&r->candidates, &c, err)) return -1;

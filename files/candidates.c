@@ -168,6 +168,13 @@ int prompts_write(const PromptList *list, const char *path, Err *err)
 
 // ---- candidates in memory ------------------------------------------------------------------------------------------------------
 
+Sample **samples_pointers(const SampleList *list, Err *err)
+{
+    Sample **pointers = mem_new(err, list->count, sizeof *pointers);
+    for (size_t i = 0; pointers && i < list->count; i++) pointers[i] = list->items + i;
+    return pointers;
+}
+
 Sample *samples_add(SampleList *list, Err *err)
 {
     Sample *items = grow(list->items, list->count, &list->capacity, sizeof *items, err);
@@ -251,7 +258,7 @@ static json_t *sample_json(const Sample *s)
     bad |= json_object_set_new(line, "text", json_stringn(s->text, s->text_length));
     bad |= json_object_set_new(line, "tokens", json_ids(s->tokens.ids, s->tokens.length));
     bad |= json_object_set_new(line, "logprob", json_float(s->logprob));
-    bad |= json_object_set_new(line, "ref_logprob", json_float(s->ref_logprob));
+    if (s->has_reference) bad |= json_object_set_new(line, "ref_logprob", json_float(s->ref_logprob));
     if (s->values) bad |= add_values(line, s);
     if (s->scored) bad |= json_object_set_new(line, "reward", json_float(s->reward));
     if (s->scored) bad |= json_object_set_new(line, "rewards", rewards_json(s));
@@ -355,8 +362,10 @@ static int read_sample(Sample *s, const json_t *line, const JsonLines *in, Err *
     if (json_get_tokens(line, "tokens", &s->tokens, where, err)) return -1;
     if (!s->prompt_tokens.length) return err_input(err, "%s: key \"prompt_tokens\": the prompt is empty", where);
     if (!s->tokens.length) return err_input(err, "%s: key \"tokens\": the response is empty", where);
+    s->has_reference = json_object_get(line, "ref_logprob");
     if (read_float(&s->logprob, line, "logprob", where, err)) return -1;
-    if (read_float(&s->ref_logprob, line, "ref_logprob", where, err) || read_values(s, line, where, err)) return -1;
+    if (s->has_reference && read_float(&s->ref_logprob, line, "ref_logprob", where, err)) return -1;
+    if (read_values(s, line, where, err)) return -1;
     return read_ranking(s, line, where, err);
 }
 

@@ -6,7 +6,7 @@
  *     if (samples_write(&samples, "ranked.jsonl", &err)) return -1;
  *     samples_free(&samples);
  *
- * A line: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens (response only), logprob, ref_logprob, and once
+ * A line: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens (response only), logprob, ref_logprob if p0 was asked, and once
  * ranked: reward, rewards{}, rank, selected; of some evaluation answers also token_logprob, token_ref_logprob, token_end. Token ids
  * are authoritative: fine-tuning never re-tokenises. Bytes are the same on every machine.
  */
@@ -39,7 +39,8 @@ typedef struct {
     char *prompt_id, *prompt, *source, *text; // source: "policy", or the expert's name; text: decoded response
     size_t prompt_length, text_length;        // bytes
     TokenList prompt_tokens, tokens;
-    float logprob, ref_logprob;               // sums over the response at temperature 1
+    float logprob, ref_logprob;               // sums over the response at temperature 1, under the policy and under p0
+    bool has_reference;                       // p0 was asked: ref_logprob holds
     TokenValue *values;                       // [tokens.length], or NULL: not kept (study/shading.h)
     bool scored, ranked;
     float reward;                             // what is ranked (score - beta * log ratio)
@@ -54,6 +55,7 @@ typedef struct { Sample *items; size_t count, capacity; } SampleList;
 int samples_read(SampleList *list, const char *path, Err *err);
 int samples_write(const SampleList *list, const char *path, Err *err);
 Sample *samples_add(SampleList *list, Err *err); // a zeroed new one; pointers to older ones become invalid
+Sample **samples_pointers(const SampleList *list, Err *err); // [count], for who takes samples from anywhere; free it
 int sample_set_reward(Sample *sample, const char *name, float value, Err *err);
 void sample_clear(Sample *sample);
 void samples_free(SampleList *list);

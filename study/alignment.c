@@ -44,7 +44,7 @@ static json_t *stage_json(const Alignment *a)
     json_t *stage = json_pack("{s:I,s:I}", "candidates", (json_int_t)a->all.n, "selected", (json_int_t)a->kept.n);
     int bad = json_object_set_new(stage, "reward", json_float(a->all.mean));
     bad |= json_object_set_new(stage, "selected_reward", json_float(a->kept.mean));
-    bad |= json_object_set_new(stage, "kl", json_float(a->kl.mean));
+    if (a->kl.n) bad |= json_object_set_new(stage, "kl", json_float(a->kl.mean));
     if (!bad) return stage;
     json_decref(stage);
     return NULL;
@@ -152,13 +152,14 @@ static int evaluate_stage(Alignment *a, const CandidateList *candidates, Err *er
 
 static int measure_stage(Alignment *a, const CandidateList *candidates, Err *err)
 {
-    size_t n = candidates->count, kept = 0;
+    size_t n = candidates->count, kept = 0, asked = 0;
     float *values = mem_new(err, n, sizeof *values);
     if (!values) return -1;
     for (size_t i = 0; i < n; i++) values[i] = candidates->items[i].score;
     a->all = metric_mean(values, n);
-    for (size_t i = 0; i < n; i++) values[i] = candidates->items[i].log_ratio;
-    a->kl = metric_mean(values, n);
+    for (size_t i = 0; i < n; i++)
+        if (((const Sample *)candidates->items[i].item)->has_reference) values[asked++] = candidates->items[i].log_ratio;
+    a->kl = metric_mean(values, asked); // of all, or of none
     for (size_t i = 0; i < n; i++)
         if (candidates->items[i].selected) values[kept++] = candidates->items[i].score;
     a->kept = metric_mean(values, kept);
@@ -320,7 +321,7 @@ static int restore(Alignment *a, Err *err)
         {"sampled_tokens", &a->sampled_tokens, NULL}, {"sample_seconds", NULL, &a->sample_seconds},
         {"train_seconds", NULL, &a->train_seconds}, {"candidates", &a->all.n, NULL}, {"selected", &a->kept.n, NULL},
         {"reward", NULL, &a->all.mean}, {"selected_reward", NULL, &a->kept.mean}, {"kl", NULL, &a->kl.mean},
-        {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
+        {"kl_candidates", &a->kl.n, NULL}, {"train_loss", NULL, &last->loss}, {"train_grad_norm", NULL, &last->grad_norm}, {"train_tokens", &last->tokens, NULL},
         {"train_targets", &last->targets, NULL}, {"generated", &a->generated, NULL}, {"seconds", NULL, &a->seconds},
         {"measuring", NULL, &a->measuring},
         {"stopped", &a->stopped, NULL}, {"monitors_seen", &m->seen, NULL}, {"best_iteration", &m->best_iteration, NULL},
@@ -355,6 +356,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->policy->options.train.keeper = a->ppo ? NULL : &a->state->keeper; // PPO's short trainings are done again from their start
     raft->generator = policy_generator(a->policy);
     raft->reward = reward_source(a->rewards, !a->evaluate->prompts); // with evaluation prompts gold reads their answers instead
+    raft->measure_kl = !a->evaluate->prompts; // and their KL
     raft->observer = after_step;
     raft->observer_self = a;
     a->ppo_state = (Ppo){.stage = *raft, .policy = a->policy};

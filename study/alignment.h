@@ -54,7 +54,7 @@ typedef struct {
     Run *run;
     double counted;         // clock when seconds was last brought up to date
     Progress bar;
-    Measure all, kept, kl;  // raw reward of the candidates and of the selected ones; log ratio of the candidates
+    Measure all, kept, kl;  // raw reward of the candidates and of the selected ones; log ratio of the candidates, if p0 was asked
     Ppo ppo_state;
     Evaluation stage;       // of the candidates, without evaluation prompts
 } Alignment;

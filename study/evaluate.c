@@ -32,9 +32,12 @@ static int collect_answers(SampleList *answers, Evaluation *out, const Model *mo
     size_t *order = mem_new(err, prompts, sizeof *order);
     for (size_t i = 0; order && i < prompts; i++) order[i] = i;
     int status = order ? policy_collect(&policy, answers, order, prompts, how->sample.samples, 0, err) : -1;
+    Sample **drawn = status ? NULL : samples_pointers(answers, err);
+    status = drawn ? policy_measure_reference(&policy, drawn, answers->count, err) : -1;
     out->tokens = policy.sampled_tokens;
     out->sample_seconds = policy.sample_seconds;
     mem_free(order);
+    mem_free(drawn);
     policy_free(&policy);
     return status;
 }
@@ -42,9 +45,8 @@ static int collect_answers(SampleList *answers, Evaluation *out, const Model *mo
 static int score_answers(SampleList *answers, RewardSet *rewards, Err *err)
 {
     size_t n = answers->count;
-    Sample **samples = mem_new(err, n, sizeof *samples);
+    Sample **samples = samples_pointers(answers, err);
     float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
-    for (size_t i = 0; total && i < n; i++) samples[i] = answers->items + i;
     int status = total ? samples_score(total, samples, n, rewards, err) : -1;
     mem_free(samples);
     mem_free(total);

@@ -29,6 +29,7 @@ typedef struct {
     double generated, seconds;  // tokens drawn to learn from, and seconds of work without measuring, until there
     Measure measures[MEASURES];
     bool trained, ppo;          // told of the iteration that led there; it was one of PPO
+    bool has_stage_kl;          // p0 was asked about its candidates
     size_t candidates, selected, trained_tokens;
     double stage_reward, selected_reward, stage_kl, loss;
     double policy_loss, value_loss, clipped, kl_coef; // of PPO

@@ -43,6 +43,7 @@ static int read_stage(IterationRow *row, const json_t *line, const char *where, 
     if (!stage && !train) return 0;
     const char *stopped;
     row->trained = true;
+    row->has_stage_kl = json_object_get(stage, "kl");
     row->ppo = json_object_get(train, "kl_coef");
     if (json_get_text_or(line, "stopped", "", &stopped, where, err)) return -1;
     snprintf(row->stopped, sizeof row->stopped, "%.23s", stopped);
@@ -53,7 +54,7 @@ static int read_stage(IterationRow *row, const json_t *line, const char *where, 
         json_get_size(stage, "selected", &row->selected, where, err) ||
         json_get_number(stage, "reward", &row->stage_reward, where, err) ||
         json_get_number(stage, "selected_reward", &row->selected_reward, where, err) ||
-        json_get_number(stage, "kl", &row->stage_kl, where, err) || json_get_number(train, "loss", &row->loss, where, err) ||
+        (row->has_stage_kl && json_get_number(stage, "kl", &row->stage_kl, where, err)) || json_get_number(train, "loss", &row->loss, where, err) ||
         json_get_size_or(train, "tokens", 0, &row->trained_tokens, where, err) ? -1 : 0;
 }
 

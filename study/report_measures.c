@@ -246,17 +246,21 @@ static void measure_table(Html *out, const RunFiles *files, const char *id, cons
 
 static void stage_table(Html *out, const RunFiles *files)
 {
-    const char *const columns[] = {"iteration", ">candidates", ">kept", ">their mean reward", ">of the kept", ">KL", ">loss"};
+    const char *const columns[] = {"iteration", ">candidates", ">kept", ">their mean reward", ">of the kept", ">loss", ">KL"};
+    size_t column_count = sizeof columns / sizeof *columns, asked = 0;
+    for (size_t i = 0; i < files->row_count; i++) asked += files->rows[i].has_stage_kl;
     html_table(out, "stages", "measures", "The stage that led to each iteration");
-    html_columns(out, columns, sizeof columns / sizeof *columns);
+    html_columns(out, columns, asked ? column_count : column_count - 1);
     for (size_t i = 0; i < files->row_count; i++) {
         const IterationRow *row = files->rows + i;
         if (!row->trained) continue;
         const double counts[] = {(double)row->candidates, (double)row->selected};
-        const double means[] = {row->stage_reward, row->selected_reward, row->stage_kl, row->loss};
+        const double means[] = {row->stage_reward, row->selected_reward, row->loss};
         iteration_name(out, row);
         for (size_t j = 0; j < 2; j++) html_cell(out, counts[j], 0);
-        for (size_t j = 0; j < 4; j++) html_cell(out, means[j], 3);
+        for (size_t j = 0; j < 3; j++) html_cell(out, means[j], 3);
+        if (row->has_stage_kl) html_cell(out, row->stage_kl, 3);
+        else if (asked) html_puts(out, "<td></td>");
         html_puts(out, "</tr>\n");
     }
     html_table_end(out);

@@ -85,7 +85,7 @@ int candidates_record(const CandidateList *candidates, Err *err)
         sample->reward = c->reward;
         sample->rank = c->rank;
         sample->selected = c->selected;
-        if (sample_set_reward(sample, "kl", c->log_ratio, err)) return -1;
+        if (sample->has_reference && sample_set_reward(sample, "kl", c->log_ratio, err)) return -1;
     }
     return 0;
 }

@@ -19,7 +19,7 @@
 Reward reward_source(RewardSet *rewards, bool gold);
 // total[n]: the reward; also written, with its components and gold, into the samples.
 int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err);
-// After ranking: reward, rank, selected and kl into the samples.
+// After ranking: reward, rank, selected and, where p0 was asked, kl into the samples.
 int candidates_record(const CandidateList *candidates, Err *err);
 int candidates_write(const CandidateList *candidates, const char *path, Err *err);
 // The value logged under a name; false when there is none.

@@ -100,7 +100,7 @@ static int note_start(Iteration *it, size_t iteration, Err *err)
     return status;
 }
 
-static int note_collected(Iteration *it, const CandidateList *list, Err *err)
+static void note_collected(Iteration *it, const CandidateList *list)
 {
     Recorder *r = &it->recorder;
     for (size_t i = 0; i < list->count; i++) {
@@ -108,16 +108,21 @@ static int note_collected(Iteration *it, const CandidateList *list, Err *err)
         for (size_t t = 0; s->k >= it->raft.samples && t < s->tokens.length; t++) // of experts, whose logits are not the policy's
             recorder_integer(r, s->tokens.ids[t], "%03zu.%03zu.tokens", s->slot, s->k);
         recorder_rows(r, &s->logprob, 1, 0, 0, "logprob");
-        recorder_rows(r, &s->ref_logprob, 1, 0, 0, "ref_logprob");
     }
-    int status = recorder_end_part(r, "collect.safetensors", err);
-    recorder_prefix(r, "rank.");
-    return status;
+}
+
+static int note_reference(Iteration *it, const CandidateList *list, Err *err)
+{
+    Recorder *r = &it->recorder;
+    for (size_t i = 0; i < list->count; i++) recorder_rows(r, &((const Sample *)list->items[i].item)->ref_logprob, 1, 0, 0, "ref_logprob");
+    return recorder_end_part(r, "collect.safetensors", err);
 }
 
 static int note_ranked(Iteration *it, const CandidateList *list, Err *err)
 {
     Recorder *r = &it->recorder;
+    if (note_reference(it, list, err)) return -1; // p0 was asked after the rewards
+    recorder_prefix(r, "rank.");
     for (size_t i = 0; i < list->count; i++) {
         const Candidate *c = list->items + i;
         const Sample *s = c->item;
@@ -141,7 +146,7 @@ static int note_ranked(Iteration *it, const CandidateList *list, Err *err)
 static int on_algorithm(void *self, const char *step, size_t iteration, const CandidateList *candidates, Err *err)
 {
     (void)iteration;
-    if (!strcmp(step, "collected")) return note_collected(self, candidates, err);
+    if (!strcmp(step, "collected")) note_collected(self, candidates);
     return strcmp(step, "ranked") ? 0 : note_ranked(self, candidates, err);
 }
 
@@ -157,6 +162,7 @@ int trace_iteration(Policy *policy, RewardSet *rewards, const Raft *how, size_t 
     policy->cx = &watched;
     it.raft.generator = policy_generator(policy);
     it.raft.reward = reward_source(rewards, true);
+    it.raft.measure_kl = true;
     it.raft.observer = on_algorithm;
     it.raft.observer_self = &it;
     int status = recorder_open(&it.recorder, folder, hashes_only, err);

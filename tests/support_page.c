@@ -56,6 +56,7 @@ void fill_sample(Sample *s, size_t slot, size_t k, const char *prompt, const cha
     assert_ok(tokens_add(&s->tokens, err, 8), err);
     s->logprob = -9;
     s->ref_logprob = -10;
+    s->has_reference = true;
     s->scored = true;
     s->reward = reward;
     assert_ok(sample_set_reward(s, "gold", reward / 2, err), err);

@@ -106,6 +106,7 @@ static void add_sample(SampleList *list, size_t slot, size_t k, float logprob)
     s->text_length = strlen(s->text);
     s->logprob = logprob;
     s->ref_logprob = -logprob / 3;
+    s->has_reference = true;
     assert_ok(tokens_append(&s->prompt_tokens, &err, prompt, 2), &err);
     assert_ok(tokens_append(&s->tokens, &err, response, 3), &err);
 }
@@ -122,6 +123,12 @@ static void a_line_has_the_stated_keys_in_order(void **state)
     assert_string_equal(plain, "{\"slot\":4,\"prompt_id\":\"p\\\"1\",\"prompt\":\"The film\",\"prompt_tokens\":[7,8],\"k\":1,\"source\":\"policy\","
         "\"text\":\" was\\n\\\"good\\\" \xf0\x9f\x98\x80\",\"tokens\":[1,2,3],\"logprob\":-0.100000001,\"ref_logprob\":0.0333333351}\n");
     free(plain);
+    s->has_reference = false; // p0 was not asked
+    assert_ok(samples_write(&list, test_file, &err), &err);
+    char *alone = read_file(test_file, NULL);
+    assert_non_null(strstr(alone, "\"tokens\":[1,2,3],\"logprob\":-0.100000001}\n"));
+    free(alone);
+    s->has_reference = true;
     s->scored = s->ranked = s->selected = true;
     s->reward = 0.25f;
     s->rank = 2;
@@ -181,6 +188,7 @@ static void numbers_come_back_with_their_bits(void **state)
     for (size_t i = 0; i < N; i++) {
         add_sample(&list, i / 3, i % 3, values[i]);
         list.items[i].ref_logprob = values[N - 1 - i];
+        list.items[i].has_reference = i != 4;
         list.items[i].scored = list.items[i].ranked = true;
         list.items[i].reward = values[(i + 1) % N];
         list.items[i].rank = i;
@@ -193,7 +201,8 @@ static void numbers_come_back_with_their_bits(void **state)
     for (size_t i = 0; i < N; i++) {
         const Sample *a = list.items + i, *b = back.items + i;
         assert_same_bits(&b->logprob, &a->logprob, 1, "logprob");
-        assert_same_bits(&b->ref_logprob, &a->ref_logprob, 1, "ref_logprob");
+        assert_int_equal(b->has_reference, i != 4);
+        if (b->has_reference) assert_same_bits(&b->ref_logprob, &a->ref_logprob, 1, "ref_logprob");
         assert_same_bits(&b->reward, &a->reward, 1, "reward");
         assert_same_bits(b->reward_values, a->reward_values, 1, "rewards");
         assert_string_equal(b->reward_names[0], "part");
@@ -226,6 +235,7 @@ static void unusable_candidates_are_named(void **state)
         {"", "no candidates"},
         {"{" GOOD ",\"logprob\":1,\"ref_logprob\":1}", "\"k\""},
         {"{" GOOD ",\"k\":0,\"ref_logprob\":1}", "\"logprob\""},
+        {"{" GOOD ",\"k\":0,\"logprob\":1,\"ref_logprob\":null}", "\"ref_logprob\""},
         {"{" GOOD ",\"k\":0,\"logprob\":1e99,\"ref_logprob\":1}", "32-bit"},
         {"{" GOOD ",\"k\":0,\"logprob\":\"x\",\"ref_logprob\":1}", "logprob"},
         {"{" GOOD ",\"k\":0,\"logprob\":1,\"ref_logprob\":1,\"rank\":0}", "selected"},

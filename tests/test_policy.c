@@ -76,6 +76,18 @@ static float log_probability(const Model *m, const Sample *s)
     return value;
 }
 
+// What collecting leaves to those who want it: p0's view of every answer.
+static void ask_reference(const Policy *policy, const SampleList *list)
+{
+    Err err = {0};
+    Sample **samples = samples_pointers(list, &err);
+    assert_non_null(samples);
+    for (size_t i = 0; i < list->count; i++) assert_false(samples[i]->has_reference);
+    assert_ok(policy_measure_reference(policy, samples, list->count, &err), &err);
+    for (size_t i = 0; i < list->count; i++) assert_true(samples[i]->has_reference);
+    mem_free(samples);
+}
+
 static char *answers_file(const char *name, const char *lines)
 {
     char *path = path_in(folder, name);
@@ -94,6 +106,7 @@ static void answers_come_slot_after_slot(void **state)
     (void)state;
     open_policy(&policy, &model, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 3, &err), &err);
+    ask_reference(&policy, &list);
     assert_int_equal(list.count, B * K);
     size_t tokens = 0;
     for (size_t i = 0; i < list.count; i++) {
@@ -129,6 +142,7 @@ static void a_policy_that_is_its_own_reference_has_no_divergence(void **state)
     (void)state;
     open_policy(&policy, &model, &model, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+    ask_reference(&policy, &list);
     for (size_t i = 0; i < list.count; i++) assert_same_bits(&list.items[i].ref_logprob, &list.items[i].logprob, 1, "ref_logprob");
     samples_free(&list);
     policy_free(&policy);
@@ -153,6 +167,7 @@ static void a_reference_is_asked_unless_it_is_equal(void **state)
         assert_int_equal(model_equal(&copy, &model), !changed);
         open_policy(&policy, &model, &copy, &o);
         assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+        ask_reference(&policy, &list);
         for (size_t i = 0; i < list.count; i++) {
             float expected = log_probability(&copy, list.items + i);
             assert_same_bits(&list.items[i].ref_logprob, &expected, 1, "ref_logprob");
@@ -185,6 +200,7 @@ static void experts_answer_after_the_policy(void **state)
     o.expert_count = 2;
     open_policy(&policy, &model, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
+    ask_reference(&policy, &list);
     const size_t from_file[B] = {1, 0, 2}; // to p2, p0 and p4
     size_t at = 0;
     for (size_t slot = 0; slot < B; slot++)
@@ -361,10 +377,16 @@ static void generator_gives_candidates_that_own_their_samples(void **state)
     uint32_t order[5];
     raft_stage_prompts(chosen, B, prompts.count, 2, 4, order);
     assert_int_equal(candidates.count, B * K);
+    for (size_t i = 0; i < candidates.count; i++) assert_true(candidates.items[i].log_ratio == 0); // nobody has asked p0
+    const float known = 0.5f; // one sample is not asked again
+    Sample *first = candidates.items[0].item;
+    first->ref_logprob = known;
+    first->has_reference = true;
+    assert_ok(raft.generator.log_ratio(raft.generator.self, &candidates, &err), &err);
     for (size_t i = 0; i < candidates.count; i++) {
         const Candidate *c = candidates.items + i;
         const Sample *s = c->item;
-        float ratio = s->logprob - s->ref_logprob;
+        float expected_ref = i ? log_probability(&reference, s) : known, ratio = s->logprob - expected_ref;
         assert_int_equal(c->slot, i / K);
         assert_int_equal(c->k, i % K);
         assert_int_equal(c->prompt, chosen[i / K]);

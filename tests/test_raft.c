@@ -116,8 +116,8 @@ static void every_prompt_is_used_once_before_any_is_used_again(void **state)
     assert_true(moved);
 }
 
-// A generator of numbers: answer k to prompt p is p + k/10; fine-tuning notes what was chosen.
-typedef struct { float chosen[64]; size_t count, released; } Numbers;
+// A generator of numbers: answer k to prompt p is p + k/10, and k its log ratio; fine-tuning notes what was chosen.
+typedef struct { float chosen[64]; size_t count, released, asked; } Numbers;
 
 static int numbers_sample(void *self, CandidateList *out, const size_t *prompts, size_t b, size_t K, size_t iteration, Err *err)
 {
@@ -138,6 +138,14 @@ static int numbers_finetune(void *self, const CandidateList *ranked, size_t iter
     (void)iteration, (void)err;
     for (size_t i = 0; i < ranked->count; i++)
         if (ranked->items[i].selected) numbers->chosen[numbers->count++] = *(float *)ranked->items[i].item;
+    return 0;
+}
+
+static int numbers_log_ratio(void *self, CandidateList *candidates, Err *err)
+{
+    (void)err;
+    ((Numbers *)self)->asked++;
+    for (size_t i = 0; i < candidates->count; i++) candidates->items[i].log_ratio = (float)candidates->items[i].k;
     return 0;
 }
 
@@ -165,19 +173,46 @@ static int note_step(void *self, const char *step, size_t iteration, const Candi
     return 0;
 }
 
+static Raft raft_of(Numbers *numbers)
+{
+    return (Raft){.generator = {numbers, numbers_sample, numbers_finetune, numbers_log_ratio, numbers_release},
+        .reward = {NULL, prefer_two_tenths}, .prompts = 6, .samples = 4, .seed = 3};
+}
+
 static void an_iteration_collects_ranks_and_finetunes(void **state)
 {
     (void)state;
     Numbers numbers = {.count = 0};
     char steps[100] = "";
-    Raft raft = {.generator = {&numbers, numbers_sample, numbers_finetune, numbers_release}, .reward = {NULL, prefer_two_tenths},
-        .prompts = 6, .samples = 4, .seed = 3, .observer = note_step, .observer_self = steps};
+    Raft raft = raft_of(&numbers);
     Err err = {0};
+    raft.observer = note_step;
+    raft.observer_self = steps;
     assert_ok(raft_iteration(&raft, 0, &err), &err);
     assert_string_equal(steps, "collected ranked finetuned ");
     assert_int_equal(numbers.count, 6);
     assert_int_equal(numbers.released, 24);
     for (size_t i = 0; i < 6; i++) assert_true(fabsf(numbers.chosen[i] - roundf(numbers.chosen[i]) - 0.2f) < 1e-6f);
+}
+
+// The reward prefers k = 2; a penalty of 1 for each k makes it 0. Without one p0 is not asked, unless it is wanted.
+static void p0_is_asked_when_the_ranking_needs_it_or_it_is_wanted(void **state)
+{
+    (void)state;
+    const struct { double beta; bool measure; size_t asked; float chosen; } cases[] = {{0, false, 0, 0.2f}, {0, true, 1, 0.2f}, {1, false, 1, 0}, {1, true, 1, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Numbers numbers = {.count = 0};
+        Raft raft = raft_of(&numbers);
+        CandidateList candidates = {0};
+        Err err = {0};
+        raft.rank.kl_beta = cases[i].beta;
+        raft.measure_kl = cases[i].measure;
+        assert_ok(raft_collect(&raft, &candidates, 0, &err) || raft_rank(&raft, &candidates, &err) || raft_finetune(&raft, &candidates, 0, &err), &err);
+        assert_int_equal(numbers.asked, cases[i].asked);
+        assert_int_equal(numbers.count, 6);
+        for (size_t p = 0; p < 6; p++) assert_true(fabsf(numbers.chosen[p] - roundf(numbers.chosen[p]) - cases[i].chosen) < 1e-6f);
+        raft_release(&raft, &candidates);
+    }
 }
 
 int main(void)
@@ -190,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_reward_that_is_not_finite_is_an_error_naming_the_sample),
         cmocka_unit_test(every_prompt_is_used_once_before_any_is_used_again),
         cmocka_unit_test(an_iteration_collects_ranks_and_finetunes),
+        cmocka_unit_test(p0_is_asked_when_the_ranking_needs_it_or_it_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,9 +124,10 @@ static void assert_records_the_ranking(const SampleList *ranked, double kl_beta)
     for (size_t i = 0; i < ranked->count; i++) {
         const Sample *s = ranked->items + i;
         float a = 0, b = 0, kl = 0, ratio = s->logprob - s->ref_logprob;
+        assert_int_equal(s->has_reference, kl_beta != 0); // p0 is asked when its view is ranked
         assert_true(sample_reward(&a, s, "length:6") && sample_reward(&b, s, "length:2"));
-        assert_true(sample_reward(&kl, s, "kl"));
-        assert_same_bits(&kl, &ratio, 1, "kl");
+        assert_int_equal(sample_reward(&kl, s, "kl"), s->has_reference);
+        if (s->has_reference) assert_same_bits(&kl, &ratio, 1, "kl");
         double reward = (double)a + 0.5 * (double)b - kl_beta * (double)kl;
         assert_true(s->scored && s->ranked && fabs((double)s->reward - reward) < 1e-5);
     }
@@ -147,6 +148,10 @@ static void one_iteration_by_files(Model *model, size_t iteration, const RankOpt
     assert_ok(policy_init(&policy, model, &start, &tokenizer, &prompts, &cx, &o, &err), &err);
     raft_stage_prompts(chosen, STAGE, prompts.count, iteration, o.seed, order);
     assert_ok(policy_collect(&policy, &samples, chosen, STAGE, K, iteration, &err), &err);
+    Sample **drawn = samples_pointers(&samples, &err);
+    assert_non_null(drawn);
+    if (rank->kl_beta != 0) assert_ok(policy_measure_reference(&policy, drawn, samples.count, &err), &err);
+    mem_free(drawn);
     assert_ok(samples_write(&samples, collected, &err), &err);
     samples_free(&samples);
     policy_free(&policy);
@@ -267,6 +272,7 @@ static void metrics_tell_of_every_model(void **state)
         assert_null(json_object_get(line, "seconds")); // nothing that differs by machine
         if (t) assert_true(number(line, "kl", "mean") != 0 && number(line, "train", "loss") > 0);
         if (t) assert_true(number(line, "stage", "selected_reward") > number(line, "stage", "reward"));
+        if (t) assert_null(json_object_get(json_object_get(line, "stage"), "kl")); // ranked without p0
         if (t) assert_true(number(line, "stage", "selected") == STAGE && number(line, "stage", "candidates") == STAGE * K);
         if (!t) assert_true(number(line, "kl", "mean") == 0 && !json_object_get(line, "train"));
     }
@@ -523,15 +529,16 @@ static void wrong_requests_exit_with_2(void **state)
         {"no candidates", "rank @/empty.jsonl --reward length:3 -o @/x.jsonl"},
         {"--prompts", "eval @/start --reward length:3"},
         {"expected", "rank @/unranked.jsonl --reward size:3 -o @/x.jsonl"},
+        {"slot 0, k 0 has no \"ref_logprob\"", "rank @/alone.jsonl --reward length:3 --kl-beta 0.1 -o @/x.jsonl"},
     };
     static const char line[] = "{\"slot\":0,\"prompt_id\":\"a\",\"prompt\":\"p\",\"prompt_tokens\":[1],\"k\":0,\"source\":\"policy\",\"text\":\"t\",\"tokens\":[%s],"
-        "\"logprob\":-1,\"ref_logprob\":-1%s}\n";
+        "\"logprob\":-1%s}\n";
     static const struct { const char *name, *tokens, *rest; } files[] = {
-        {"foreign.jsonl", "290", ",\"reward\":1,\"rewards\":{},\"rank\":0,\"selected\":true"}, {"unranked.jsonl", "2", ""},
-            {"empty.jsonl", NULL, NULL}};
+        {"foreign.jsonl", "290", ",\"ref_logprob\":-1,\"reward\":1,\"rewards\":{},\"rank\":0,\"selected\":true"}, {"unranked.jsonl", "2", ",\"ref_logprob\":-1"},
+            {"alone.jsonl", "2", ""}, {"empty.jsonl", NULL, NULL}};
     (void)state;
     if (no_binary()) return;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char text[400] = "", *path = path_in(folder, files[i].name);
         if (files[i].tokens) snprintf(text, sizeof text, line, files[i].tokens, files[i].rest);
         write_file(path, text, strlen(text));

@@ -300,7 +300,7 @@ static void run_raft(VectorCase *c)
     RankOptions rank = {.mode = is(c->in, "mode", "global") ? RANK_GLOBAL : RANK_LOCAL, .accept = vector_number(c, "accept", 0),
         .kl_beta = vector_number(c, "beta", 0)};
     Raft raft = {.generator = policy_generator(&a.policy), .reward = reward_source(&a.rewards, true), .prompts = a.prompts.count, .stage = vector_size(c, "stage"),
-        .samples = vector_size(c, "K"), .rank = rank, .seed = vector_size(c, "seed"), .observer = observe, .observer_self = &observer};
+        .samples = vector_size(c, "K"), .rank = rank, .measure_kl = true, .seed = vector_size(c, "seed"), .observer = observe, .observer_self = &observer};
     vector_put_hash(c, "start_hash", checkpoint_hash(&a.model));
     vector_put_hash(c, "tokenizer_hash", tokenizer_hash(&a.tokenizer));
     for (size_t t = 0; t < vector_size(c, "iterations"); t++) must(raft_iteration(&raft, t, &err), &err);
