@@ -100,8 +100,9 @@ static Example choose_piece(const HeadExamples *data, size_t i, const HeadOption
     uint32_t w[4];
     philox_draw(w, how->seed, (PhiloxCounter){.c0 = (uint32_t)(data->pairs ? i / 2 : i), .c3 = philox_stream(STREAM_PREFIX, epoch)});
     if (philox_uniform(w[0]) < (float)how->prefix_share) {
-        size_t least = how->prefix_least < 1 ? 1 : how->prefix_least < most ? how->prefix_least : most;
-        length = least + philox_below(w[1], (uint32_t)(most - least + 1));
+        size_t longest = how->prefix_most && how->prefix_most < most ? how->prefix_most : most;
+        size_t least = how->prefix_least < 1 ? 1 : how->prefix_least < longest ? how->prefix_least : longest;
+        length = least + philox_below(w[1], (uint32_t)(longest - least + 1));
     } else if (n > most) start = philox_below(w[2], (uint32_t)(n - most + 1));
     return (Example){.ids = text->ids + start, .length = length, .label = data->pairs ? 0 : data->labels[i]};
 }

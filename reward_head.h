@@ -26,6 +26,7 @@ void head_examples_free(HeadExamples *data);
 typedef struct {
     double prefix_share;   // share of the examples read as a prefix of random length (STREAM_PREFIX)
     size_t prefix_least;   // its least length, tokens
+    size_t prefix_most;    // and its greatest; 0: as long as the text and max_tokens allow
     size_t max_tokens;     // a longer text gives one window of this many tokens, at a random place, each epoch; 0: the context, which is its limit
     uint64_t seed;
 } HeadOptions;

@@ -69,7 +69,7 @@ typedef struct {
     double kl_coef, kl_target, kl_gain, gamma, lambda, ratio_clip, value_clip, vf_coef;
     // reward head
     const char *pooling, *pairs;
-    size_t head_tokens, prefix_least;
+    size_t head_tokens, prefix_least, prefix_most;
     double prefix_share;
     // the experiment
     size_t prompt_characters, prompt_words, prompt_least;

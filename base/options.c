@@ -128,6 +128,7 @@ const OptionSpec option_table[] = {
     TEXT("pairs", pairs, OPT_HEAD | OPT_NEUTRAL, NULL, "FILE", "JSON lines prompt, chosen, rejected: train on preferences instead of labels"),
     NUMBER("prefix-share", prefix_share, OPT_HEAD, "0.5", 0, 1, "of texts", "read as a prefix of random length"),
     SIZE("prefix-least", prefix_least, OPT_HEAD, "4", 1, 1048576, "tokens", "shortest prefix"),
+    SIZE("prefix-most", prefix_most, OPT_HEAD, "0", 0, 1048576, "tokens", "longest prefix, 0: as long as the text and head-tokens allow"),
     SIZE("head-tokens", head_tokens, OPT_HEAD, "256", 1, 1048576, "tokens", "of a longer text, one window of this size each epoch"),
     // the experiment of demo and compare
     SIZE("prompt-characters", prompt_characters, OPT_EXPERIMENT, "0", 0, 1048576, "characters", "prompts cut after so many characters instead of tokens; 0: no"),

@@ -26,4 +26,6 @@ int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err);
 // Heads of --heads-from must be of the same reviews, split by the same seed: else gold may have learned from what the proxy read.
 int heads_check_origin(const Experiment *e, Err *err);
 
+extern const char *const head_names[HEADS]; // of their folders, and of their stages in settings
+
 #endif

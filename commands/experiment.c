@@ -130,9 +130,11 @@ static int read_texts_and_split(Experiment *e, Err *err)
 static int check_start(const Experiment *e, Err *err)
 {
     const Options *o = e->options;
-    Options pretrain;
+    Options pretrain, head;
     ModelConfig config;
     if (settings_resolve(&pretrain, e->settings, "pretrain", err) || prompts_check(o, err)) return -1;
+    for (size_t i = 0; i < HEADS; i++)
+        if (settings_resolve(&head, e->settings, head_names[i], err) || head_options_check(&head, err)) return -1;
     if (!o->init && o->adapt) return err_input(err, "--adapt goes on with the model of --init CKPT, which is missing");
     if (!o->init && pretrain.train_layers)
         return err_input(err, "--train-layers: all layers of a model that begins with random weights must be trained (--raft.train-layers, ...)");

@@ -13,14 +13,14 @@
 
 enum { BEGINNING = 30 }; // tokens: about as long as what RAFT asks about
 
-static const char *const head_names[HEADS] = {[PROXY] = "proxy", [GOLD] = "gold"};
+const char *const head_names[HEADS] = {[PROXY] = "proxy", [GOLD] = "gold"};
 
 // ---- one head ----------------------------------------------------------------------------------------------------------------------
 
 static int fit_head(Experiment *e, Model *head, const Indices *half, const Options *o, uint64_t seed, Err *err)
 {
     HeadExamples data = {0};
-    HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = seed};
+    HeadOptions how = head_options(o, seed);
     TrainOptions train;
     TrainWatch watch;
     ScorePooling pooling = o->pooling && !strcmp(o->pooling, "mean") ? POOL_MEAN : POOL_LAST;

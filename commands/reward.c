@@ -202,7 +202,7 @@ static int watch_head(void *self, size_t step, size_t steps, const StepStats *st
 static int train_head(HeadTraining *t, const CommandContext *cx, Err *err)
 {
     const Options *o = &cx->options;
-    HeadOptions how = {.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .max_tokens = o->head_tokens, .seed = o->seed};
+    HeadOptions how = head_options(o, o->seed);
     TrainOptions train;
     if (train_options(&train, o, err) || state_open(&t->state, &t->run, "reward", o->save_every, err)) return -1;
     train.keeper = &t->state.keeper;
@@ -265,6 +265,7 @@ static int train(const CommandContext *cx, Err *err)
     if (!o->corpus == !o->pairs)
         return err_input(err, "reward train: give --corpus PATH (labelled texts) or --pairs FILE.jsonl (chosen, rejected), one of the two");
     if (!o->output) return err_input(err, "reward train: -o DIR is missing");
+    if (head_options_check(o, err)) return -1;
     int status = (o->init ? head_on_checkpoint(&t, cx, err) : fresh_head(&t, o, err)) || freeze_layers(&t.head, o, err) || read_training_data(&t, o, err) ||
         read_test_data(&t, o, err) || open_run(&t, cx, err) || record(&t, o, err) || learn(&t, cx, err);
     head_training_free(&t);

@@ -75,3 +75,15 @@ int parse_ids(TokenList *ids, const char *list, Err *err)
         at = end + 1;
     }
 }
+
+HeadOptions head_options(const Options *o, uint64_t seed)
+{
+    return (HeadOptions){.prefix_share = o->prefix_share, .prefix_least = o->prefix_least, .prefix_most = o->prefix_most,
+        .max_tokens = o->head_tokens, .seed = seed};
+}
+
+int head_options_check(const Options *o, Err *err)
+{
+    if (!o->prefix_most || o->prefix_most >= o->prefix_least) return 0;
+    return err_input(err, "--prefix-most %zu is below --prefix-least %zu", o->prefix_most, o->prefix_least);
+}

@@ -339,8 +339,9 @@ static void make_models(void)
     add("train", "7.4 8 9", with_model(ODD ",\"head\":\"score\"}", "{\"loss\":\"logistic\",\"steps\":2,\"sequences\":" SEQUENCES ",\"labels\":[1,0,0,1]}"));
     add("train", "7.4 8 9", with_model(GROUPED ",\"head\":\"score\",\"pooling\":\"mean\"}", "{\"loss\":\"logistic\",\"steps\":2,\"sequences\":" SEQUENCES ",\"labels\":[1,0,0,1]}"));
     add("train", "7.5 8 9", with_model(GROUPED ",\"head\":\"score\",\"pooling\":\"mean\"}", "{\"loss\":\"pairs\",\"steps\":2,\"sequences\":" SEQUENCES "}"));
-    add("head", "18.2 18.3 18.4", with_model("{\"vocab\":23,\"dim\":8,\"layers\":1,\"heads\":2,\"ff\":9,\"context\":8,\"seed\":4,\"shift\":3,\"head\":\"score\"}",
-        "{\"seed\":12,\"head_tokens\":6,\"sequences\":" SEQUENCES ",\"labels\":[1,0,0,1]}"));
+    static const char head[] = "{\"vocab\":23,\"dim\":8,\"layers\":1,\"heads\":2,\"ff\":9,\"context\":8,\"seed\":4,\"shift\":3,\"head\":\"score\"}";
+    add("head", "18.2 18.3 18.4", with_model(head, "{\"seed\":12,\"head_tokens\":6,\"sequences\":" SEQUENCES ",\"labels\":[1,0,0,1]}"));
+    add("head", "18.2", with_model(head, "{\"seed\":12,\"head_tokens\":6,\"prefix_most\":4,\"sequences\":" SEQUENCES ",\"labels\":[1,0,0,1]}"));
     add("sample", "10 11.2 11.5", with_model(GROUPED ",\"tied\":true,\"eos\":0}", "{\"sequences\":[[1],[7,8,9],[5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5]],\"K\":4,\"max_new\":9,\"seed\":21,\"iteration\":2}"));
     add("sample", "10 11.2 11.5", with_model(ODD ",\"eos\":3}", "{\"sequences\":[[1],[7,8,9]],\"K\":3,\"max_new\":20,\"seed\":22,\"temperature\":0.8,\"top_k\":7,\"top_p\":0.9}"));
     add("sample", "10.2", with_model(ODD ",\"eos\":3}", "{\"sequences\":[[1],[7,8,9]],\"K\":1,\"max_new\":20,\"seed\":22,\"temperature\":0}"));

@@ -66,7 +66,7 @@ static void gives_every_option_its_default(void **state)
         o->max_steps == 0);
     assert_true(o->samples == 8 && o->max_new == 24 && o->temperature == 1 && o->top_k == 0 && o->top_p == 1 && o->sample_batch == 256);
     assert_true(o->accept == 0 && o->kl_beta == 0 && o->iterations == 5 && o->stage_prompts == 0 && o->timeout == 30);
-    assert_true(o->prefix_share == 0.5 && o->prefix_least == 4 && o->head_tokens == 256 && o->reward.count == 0 && !o->corpus &&
+    assert_true(o->prefix_share == 0.5 && o->prefix_least == 4 && o->prefix_most == 0 && o->head_tokens == 256 && o->reward.count == 0 && !o->corpus &&
         !o->output);
     assert_string_equal(o->schedule, "cosine");
     assert_string_equal(o->mode, "local");

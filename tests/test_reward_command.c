@@ -160,6 +160,7 @@ static void what_cannot_be_trained_starts_no_run(void **state)
     expect(raft("reward train --corpus @/train.jsonl --test-corpus @/train.jsonl --init @/lm -o @/x"), 2, "the same texts as --corpus");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm"), 2, "-o DIR is missing");
     expect(raft("reward train --init @/lm -o @/x"), 2, "--corpus PATH");
+    expect(raft("reward train --corpus @/train.jsonl --init @/lm --prefix-least 9 --prefix-most 8 -o @/x"), 2, "--prefix-most 8 is below --prefix-least 9");
     expect(raft("reward train --corpus @/train.jsonl --pairs @/pairs.jsonl --init @/lm -o @/x"), 2, "one of the two");
     expect(raft("reward train --corpus @/train.jsonl -o @/x"), 2, "--init CKPT");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm --tokenizer @/tok.json -o @/x"), 2, "its own tokenizer");

@@ -135,6 +135,15 @@ static void prefixes_begin_at_the_start_and_keep_their_bounds(void **state)
         second += r.tokens[TEXTS + i] * r.tokens[TEXTS + i];
     }
     assert_int_not_equal(first, second);
+    r = read_pieces(&model, &data, (HeadOptions){.prefix_share = 1, .prefix_least = 4, .prefix_most = 6, .max_tokens = 9, .seed = 1});
+    memset(seen, 0, sizeof seen);
+    for (size_t i = 0; i < STEPS; i++) {
+        assert_in_range(r.tokens[i], 4, 6);
+        seen[r.tokens[i]]++;
+    }
+    assert_true(seen[4] && seen[5] && seen[6]);
+    r = read_pieces(&model, &data, (HeadOptions){.prefix_share = 1, .prefix_least = 4, .prefix_most = 2, .max_tokens = 9, .seed = 1});
+    for (size_t i = 0; i < STEPS; i++) assert_int_equal(r.tokens[i], 2); // the greatest rules
     head_examples_free(&data);
     data = same_texts(3);
     r = read_pieces(&model, &data, (HeadOptions){.prefix_share = 1, .prefix_least = 4, .max_tokens = 9, .seed = 1});

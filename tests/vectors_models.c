@@ -168,7 +168,8 @@ static void run_head(VectorCase *c)
         labels[i] = set.examples[i].label;
     }
     HeadExamples data = {.texts = texts, .labels = labels, .count = set.count};
-    HeadOptions options = {.prefix_share = 0.5, .prefix_least = 3, .max_tokens = vector_size(c, "head_tokens"), .seed = vector_size(c, "seed")};
+    HeadOptions options = {.prefix_share = 0.5, .prefix_least = 3, .prefix_most = vector_size(c, "prefix_most"),
+        .max_tokens = vector_size(c, "head_tokens"), .seed = vector_size(c, "seed")};
     TrainOptions how = train_defaults();
     how.lr = 0.01, how.batch = 2, how.epochs = 3;
     make_model(&model, json_object_get(c->in, "model"), 0);

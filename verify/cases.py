@@ -80,26 +80,27 @@ def train(loss, steps, sequences, prompts=None, labels=None, clip=1.0, micro_row
     return {**out, "loss": np.array(out["loss"], D), "grad_norm": np.array(out["grad_norm"], D), "after": W}
 
 
-def pieces(seed, head_tokens, context, sequences, epoch, share=0.5, least=3):  # 18.2
+def pieces(seed, head_tokens, context, sequences, epoch, share=0.5, least=3, longest=0):  # 18.2
     out = []
     for i, text in enumerate(sequences):
         n, most = len(text), min(len(text), head_tokens, context)
         w = randomness.words(seed, "pieces", epoch, c0=i)
-        shortest = min(max(least, 1), most)
+        end = min(longest, most) if longest else most
+        shortest = min(max(least, 1), end)
         if randomness.uniform(w[0]) < F(share):
-            out.append(text[:shortest + randomness.below(w[1], most - shortest + 1)])
+            out.append(text[:shortest + randomness.below(w[1], end - shortest + 1)])
         else:
             at = randomness.below(w[2], n - most + 1) if n > most else 0
             out.append(text[at:at + most])
     return out
 
 
-def head(seed, head_tokens, sequences, labels, **given):
+def head(seed, head_tokens, sequences, labels, prefix_most=0, **given):
     c, W = make_model(given["model"])
     batch, epochs, labels = 2, 3, np.array(labels)
     o, n, k = training.Optimiser(c), training.steps_of_run(len(sequences), batch, epochs), 0
     for e in range(epochs):
-        read = pieces(seed, head_tokens, c.context, sequences, e)
+        read = pieces(seed, head_tokens, c.context, sequences, e, longest=prefix_most)
         for _, units in training.order_of_run(seed, e, len(sequences), batch, 1):
             _, G = training.score_step(c, W, [read[i] for i in units], lambda s: training.logistic(s, labels[units]))
             o.step(W, G, training.learning_rate(k, n, 0.01), training.gradient_norm(c, G))
