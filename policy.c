@@ -289,6 +289,15 @@ static int add_answer(const Policy *policy, SampleList *out, const Place *place,
     return tokens_append(&s->tokens, err, ids, length);
 }
 
+static int note_drawn(Sample *sample, const Sampled *answer, Err *err)
+{
+    sample->logprob = answer->logprob;
+    if (!answer->values) return 0;
+    if (!(sample->drawn = mem_new(err, answer->length, sizeof *sample->drawn))) return -1;
+    for (size_t t = 0; t < answer->length; t++) sample->drawn[t] = (DrawnToken){answer->logprobs[t], answer->values[t]};
+    return 0;
+}
+
 // The answers to one prompt: the policy's K first, then each expert's.
 static int add_slot(const Policy *policy, SampleList *out, const Stage *stage, size_t slot, size_t prompt, Err *err)
 {
@@ -301,7 +310,7 @@ static int add_slot(const Policy *policy, SampleList *out, const Stage *stage, s
         for (size_t i = 0; drawn && i < stage->K; i++, place.k++) {
             const Sampled *answer = drawn + slot * stage->K + i;
             if (add_answer(policy, out, &place, answer->ids, answer->length, err)) return -1;
-            out->items[out->count - 1].logprob = answer->logprob; // an expert's is measured under the policy below
+            if (!source && note_drawn(out->items + out->count - 1, answer, err)) return -1; // an expert's is measured under the policy below
         }
         for (size_t i = drawn ? 0 : expert->first[prompt]; !drawn && i < expert->first[prompt + 1]; i++, place.k++)
             if (add_answer(policy, out, &place, expert->answers[i].tokens.ids, expert->answers[i].tokens.length, err)) return -1;

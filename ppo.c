@@ -77,8 +77,19 @@ static int rollout_reserve(Rollout *r, size_t n, Err *err)
     return (r->actions = mem_new(err, r->N, sizeof *r->actions)) ? 0 : -1;
 }
 
-/* log pi_old and V_old come from one forward pass over the finished answers; the sampler computed the same log-probabilities,
- * bit for bit, while it drew them. */
+// log pi_old and V_old as they were when the answers were drawn; false: some were not kept.
+static bool recall(Rollout *r, const CandidateList *answers)
+{
+    float *logprob = r->logprob, *value = r->value;
+    for (size_t i = 0; i < answers->count; i++) {
+        const Sample *sample = answers->items[i].item;
+        if (!sample->drawn) return false;
+        for (size_t t = 0; t < sample->tokens.length; t++) *logprob++ = sample->drawn[t].logprob, *value++ = sample->drawn[t].value;
+    }
+    return true;
+}
+
+// Of answers that were read from a file, a forward pass gives the same bits again.
 int rollout_init(Rollout *r, const Policy *policy, const CandidateList *answers, Err *err)
 {
     size_t n = answers->count;
@@ -88,7 +99,7 @@ int rollout_init(Rollout *r, const Policy *policy, const CandidateList *answers,
     int status = samples ? policy_examples(&r->list, samples, n, err) : -1;
     mem_free(samples);
     if (!status) status = rollout_reserve(r, n, err);
-    if (!status) status = lm_evaluate_tokens(policy->model, policy->cx, r->list.examples, n, r->logprob, r->value, err);
+    if (!status && !recall(r, answers)) status = lm_evaluate_tokens(policy->model, policy->cx, r->list.examples, n, r->logprob, r->value, err);
     if (!status && model_equal(policy->model, policy->reference)) memcpy(r->ref_logprob, r->logprob, r->N * sizeof *r->logprob);
     else if (!status) status = lm_evaluate_tokens(policy->reference, policy->cx, r->list.examples, n, r->ref_logprob, NULL, err);
     if (status) rollout_free(r);

@@ -99,7 +99,7 @@ typedef struct { // one token to be chosen
     uint32_t row;      // of the batch, whose logits decide
     size_t sequence, logits_row;
     uint32_t token;
-    float logprob;
+    float logprob, value;
     bool bad;          // the logits are not finite
 } Choice;
 
@@ -126,6 +126,7 @@ typedef struct {
     size_t choice_count;
     uint32_t *rows;            // [slots]
     float *logits;             // [logits_rows, V]
+    float *values;             // [logits_rows], with a value head
     size_t logits_rows;
     ChoiceScratch *choosers;   // [threads]
 } Sampler;
@@ -153,11 +154,13 @@ static size_t longest_length(const Sampler *s, size_t answer)
 }
 
 // Writes a chosen token down. True when the answer is complete.
-static bool append_token(Sampler *s, Sequence *q, uint32_t token, float logprob)
+static bool append_token(Sampler *s, Sequence *q, const Choice *choice)
 {
     Sampled *answer = s->answers + q->answer;
+    uint32_t token = choice->token;
     answer->ids[answer->length] = token;
-    answer->logprobs[answer->length++] = logprob;
+    if (answer->values) answer->values[answer->length] = choice->value;
+    answer->logprobs[answer->length++] = choice->logprob;
     s->tokens_done++;
     answer->ended = (int64_t)token == s->how->eos;
     if (s->stop.length && !s->tokenizer->special[token]) {
@@ -213,6 +216,12 @@ static void show_choices(const Sampler *s, size_t first, size_t end)
     }
 }
 
+static void choose_values(Sampler *s, size_t first, size_t end, size_t rows)
+{
+    lm_values(s->model, &s->ws, &s->scratch, s->values, s->rows, rows);
+    for (size_t i = first; i < end; i++) s->choices[i].value = s->values[s->choices[i].logits_row];
+}
+
 // The next token of every choice. Rows of logits pass in chunks; answers that just began share their prompt's row.
 static void choose_tokens(Sampler *s)
 {
@@ -227,6 +236,7 @@ static void choose_tokens(Sampler *s)
             choice->logits_row = rows - 1;
         }
         lm_logits(s->model, packed_weights(s), &s->ws, &s->scratch, s->logits, s->rows, rows);
+        if (s->values) choose_values(s, first, end, rows);
         choose_chunk(s, first, end);
         if (s->cx->observer) show_choices(s, first, end);
     }
@@ -242,7 +252,7 @@ static int write_tokens(Sampler *s, Err *err)
             return err_failed(err, "sampling: slot %u, candidate %zu, token %zu: a logit is NaN or infinite (the weights have diverged)",
                 (unsigned)prompt_of(s, q->answer)->slot, s->how->first_sample + q->answer % s->how->samples,
                 s->answers[q->answer].length);
-        if (append_token(s, q, choice->token, choice->logprob)) release_sequence(s, choice->sequence);
+        if (append_token(s, q, choice)) release_sequence(s, choice->sequence);
     }
     return 0;
 }
@@ -388,6 +398,7 @@ static int allocate_slots(Sampler *s, size_t prefill_rows, Err *err)
     if (!(s->choices = mem_new(err, s->slots, sizeof *s->choices))) return -1;
     if (!(s->rows = mem_new(err, s->slots, sizeof *s->rows))) return -1;
     if (!(s->logits = mem_new(err, s->logits_rows, vocab * sizeof *s->logits))) return -1;
+    if (s->model->config.value_head && !(s->values = mem_new(err, s->logits_rows, sizeof *s->values))) return -1;
     if (!(s->choosers = mem_new(err, s->cx->threads, sizeof *s->choosers))) return -1;
     for (size_t i = 0; i < s->cx->threads; i++)
         if (choice_scratch_init(s->choosers + i, vocab, err)) return -1;
@@ -401,6 +412,7 @@ static int allocate_answers(Sampler *s, Err *err)
         Sampled *answer = s->answers + i;
         if (!(answer->ids = mem_new(err, s->how->max_new, sizeof *answer->ids))) return -1;
         if (!(answer->logprobs = mem_new(err, s->how->max_new, sizeof *answer->logprobs))) return -1;
+        if (s->model->config.value_head && !(answer->values = mem_new(err, s->how->max_new, sizeof *answer->values))) return -1;
     }
     return 0;
 }
@@ -431,7 +443,7 @@ static void sampler_free(Sampler *s)
     loss_scratch_free(&s->scratch);
     pool_free(&s->pool);
     for (size_t i = 0; s->choosers && i < s->cx->threads; i++) choice_scratch_free(s->choosers + i);
-    void *blocks[] = {s->stop.border, s->sequences, s->page_tables, s->choices, s->rows, s->logits, s->choosers};
+    void *blocks[] = {s->stop.border, s->sequences, s->page_tables, s->choices, s->rows, s->logits, s->values, s->choosers};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) mem_free(blocks[i]);
 }
 
@@ -469,6 +481,7 @@ void sampled_free(Sampled *answers, size_t count)
     for (size_t i = 0; answers && i < count; i++) {
         mem_free(answers[i].ids);
         mem_free(answers[i].logprobs);
+        mem_free(answers[i].values);
         answers[i] = (Sampled){0};
     }
 }

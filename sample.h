@@ -41,6 +41,7 @@ typedef struct { const uint32_t *ids; size_t length; uint32_t slot; } SampleProm
 typedef struct {
     uint32_t *ids;      // the response only
     float *logprobs;    // of each token at temperature 1, untruncated
+    float *values;      // a value head's view of what came before each token; NULL: the model has none
     size_t length;
     float logprob;      // their sum (long sum)
     bool ended;         // by end-of-text or the stop string, not by max_new

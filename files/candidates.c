@@ -208,6 +208,7 @@ void sample_clear(Sample *sample)
     tokens_free(&sample->prompt_tokens);
     tokens_free(&sample->tokens);
     mem_free(sample->values);
+    mem_free(sample->drawn);
     *sample = (Sample){0};
 }
 

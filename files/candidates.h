@@ -34,6 +34,9 @@ void prompts_free(PromptList *list);
 // the answer's text that stand once it has been said.
 typedef struct { float logprob, ref_logprob; size_t end; } TokenValue;
 
+// What was known of a token when it was drawn: its log-probability, and what the policy's value head said of the text before it.
+typedef struct { float logprob, value; } DrawnToken;
+
 typedef struct {
     size_t slot, k;
     char *prompt_id, *prompt, *source, *text; // source: "policy", or the expert's name; text: decoded response
@@ -42,6 +45,7 @@ typedef struct {
     float logprob, ref_logprob;               // sums over the response at temperature 1, under the policy and under p0
     bool has_reference;                       // p0 was asked: ref_logprob holds
     TokenValue *values;                       // [tokens.length], or NULL: not kept (study/shading.h)
+    DrawnToken *drawn;                        // [tokens.length], or NULL: drawn without a value head, or read from a file
     bool scored, ranked;
     float reward;                             // what is ranked (score - beta * log ratio)
     size_t reward_count;                      // components, each logged apart: names like "head:runs/proxy", "gold", "kl"

@@ -54,6 +54,25 @@ static void stage_close(Stage *s)
     policy_free(&s->policy);
 }
 
+// log pi_old and V_old are what the sampler knew; a file does not hold them, and a forward pass gives them again.
+static void assert_a_file_is_read_to_the_same_rollout(Stage *s)
+{
+    Err err = {0};
+    Rollout again;
+    for (size_t i = 0; i < s->samples.count; i++) {
+        DrawnToken *drawn = s->samples.items[i].drawn;
+        assert_non_null(drawn);
+        assert_true(drawn[0].value != 0);
+        s->samples.items[i].drawn = NULL;
+        mem_free(drawn);
+    }
+    assert_ok(rollout_init(&again, &s->policy, &s->answers, &err), &err);
+    assert_int_equal(again.N, s->rollout.N);
+    assert_same_bits(again.logprob, s->rollout.logprob, again.N, "log pi_old");
+    assert_same_bits(again.value, s->rollout.value, again.N, "V_old");
+    rollout_free(&again);
+}
+
 static TrainOptions ppo_training(void)
 {
     TrainOptions train = usual_policy().train;
@@ -81,6 +100,7 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
             float sum = (float)f.cx.k->sum_array(s.rollout.logprob + at, s.rollout.length[i]);
             assert_same_bits(&s.samples.items[i].logprob, &sum, 1, "logprob");
         }
+        assert_a_file_is_read_to_the_same_rollout(&s);
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
             TrainOptions train = ppo_training();
             Trainer trainer;
