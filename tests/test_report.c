@@ -202,6 +202,25 @@ static void a_run_of_ppo_is_told_as_one(void **state)
     free(page);
 }
 
+// RAFT without a KL term leaves p0 unasked; a run that goes on with one has it in later stages only.
+static void stages_tell_of_kl_where_p0_was_asked(void **state)
+{
+    RunFixture *f = *state;
+    static const char row[] = "{\"iteration\":%d,\"reward\":{\"mean\":0,\"lo\":0,\"hi\":0},\"stage\":{\"candidates\":12,\"selected\":3,\"reward\":0.5,"
+        "\"selected_reward\":2%s},\"train\":{\"loss\":1.875,\"grad_norm\":1,\"tokens\":9,\"targets\":4}}\n";
+    for (int asked = 0; asked < 2; asked++) {
+        char metrics[600];
+        int n = snprintf(metrics, sizeof metrics, row, 1, "");
+        snprintf(metrics + n, sizeof metrics - (size_t)n, row, 2, asked ? ",\"kl\":0.25" : "");
+        put(f, "metrics.jsonl", metrics);
+        char *page = report_page(f);
+        assert_sound(page);
+        assert_holds(page, asked ? ">1.875</td><td></td></tr>" : ">1.875</td></tr>");
+        if (asked) assert_holds(page, ">1.875</td><td class=\"n\">0.250</td></tr>");
+        free(page);
+    }
+}
+
 static void pairs_answers_of_the_same_slot(void **state)
 {
     RunFixture *f = *state;
@@ -320,6 +339,7 @@ int main(void)
         RUN_TEST(shades_tokens_by_how_much_likelier_they_became),
         RUN_TEST(draws_whether_a_heads_probabilities_mean_what_they_say),
         RUN_TEST(a_run_of_ppo_is_told_as_one),
+        RUN_TEST(stages_tell_of_kl_where_p0_was_asked),
         RUN_TEST(pairs_answers_of_the_same_slot),
         RUN_TEST(iterations_come_in_the_order_of_their_numbers),
         RUN_TEST(same_files_give_the_same_bytes),
