@@ -66,9 +66,9 @@ void raft_stage_prompts(size_t *chosen, size_t b, size_t prompts, size_t iterati
 
 int raft_rank(const Raft *raft, CandidateList *candidates, Err *err)
 {
-    const Generator *model = &raft->generator;
+    bool needs_p0 = raft->rank.kl_beta != 0 || raft->measure_kl; // which then reads every answer
     if (raft->reward.score(raft->reward.self, candidates, err)) return -1;
-    if ((raft->rank.kl_beta != 0 || raft->measure_kl) && model->log_ratio(model->self, candidates, err)) return -1;
+    if (needs_p0 && raft->generator.log_ratio(raft->generator.self, candidates, err)) return -1;
     return raft_order(candidates, &raft->rank, raft->samples, err);
 }
 

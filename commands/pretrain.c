@@ -150,6 +150,7 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count) return err_input(err, "pretrain: unexpected \"%s\"; everything is named by options", cx->words[0]);
     if (!o->corpus) return err_input(err, "pretrain: --corpus PATH is missing");
     if (!o->output) return err_input(err, "pretrain: -o DIR is missing");
+    if (refuse_sizes(cx->settings, o, NULL, err)) return -1;
     int status = (o->init ? start_from_checkpoint(&p, o, err) : start_fresh(&p, o, err)) ||
         read_documents(&p.corpus, &p.documents, &p, o->corpus, o, err) ||
         (o->test_corpus && read_documents(&p.test_corpus, &p.test_documents, &p, o->test_corpus, o, err)) ||

@@ -265,7 +265,7 @@ static int train(const CommandContext *cx, Err *err)
     if (!o->corpus == !o->pairs)
         return err_input(err, "reward train: give --corpus PATH (labelled texts) or --pairs FILE.jsonl (chosen, rejected), one of the two");
     if (!o->output) return err_input(err, "reward train: -o DIR is missing");
-    if (head_options_check(o, err)) return -1;
+    if (head_options_check(o, err) || refuse_sizes(cx->settings, o, "layers", err)) return -1;
     int status = (o->init ? head_on_checkpoint(&t, cx, err) : fresh_head(&t, o, err)) || freeze_layers(&t.head, o, err) || read_training_data(&t, o, err) ||
         read_test_data(&t, o, err) || open_run(&t, cx, err) || record(&t, o, err) || learn(&t, cx, err);
     head_training_free(&t);

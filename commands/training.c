@@ -2,6 +2,8 @@
 /* training.c - options turned into what the modules take. */
 #include "commands/training.h"
 
+#include "base/options.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +39,17 @@ int model_options(ModelConfig *c, const Options *o, size_t vocab, int64_t eos, E
         .head_dim = o->dim / o->heads, .ff = o->ff, .context = o->context, .rms_eps = o->rms_eps, .rope_theta = o->rope_theta,
         .rope_factor = 1, .tied = !o->untied, .head = HEAD_LM, .bos = eos, .eos = eos, .pad = -1};
     return model_check_config(c, "model options", err);
+}
+
+int refuse_sizes(const Settings *settings, const Options *o, const char *used, Err *err)
+{
+    for (size_t i = 0; o->init && i < settings->count; i++) {
+        const Assignment *a = settings->assignments + i;
+        if (a->source != FROM_COMMAND_LINE || !(a->option->groups & OPT_MODEL) || a->option->groups & OPT_NEUTRAL) continue;
+        if (!used || strcmp(a->option->name, used))
+            return err_input(err, "--%s is a size of fresh weights: beside --init %s, which has its own, it would be ignored", a->option->name, o->init);
+    }
+    return 0;
 }
 
 PpoCoefficients ppo_coefficients(const Options *o)

@@ -16,6 +16,8 @@
 int train_options(TrainOptions *how, const Options *options, Err *err);
 // A fresh language model's configuration from --dim, --layers ...; the end-of-text token also begins nothing (bos == eos).
 int model_options(ModelConfig *config, const Options *options, size_t vocab, int64_t eos, Err *err);
+// A checkpoint's sizes are its own: one that was typed beside --init, but for `used`, would be ignored. NULL: all would.
+int refuse_sizes(const Settings *settings, const Options *options, const char *used, Err *err);
 PpoCoefficients ppo_coefficients(const Options *options);
 HeadOptions head_options(const Options *options, uint64_t seed);
 int head_options_check(const Options *options, Err *err);

@@ -118,6 +118,7 @@ static void a_tokenizer_that_does_not_fit_the_model_is_refused(void **state)
     expect(raft("generate @/mixed --prompt the"), 2, "mixed/tokenizer.json: the tokenizer has");
     expect(raft("generate @/lm --prompt the --tokenizer @/big.json"), 2, "big.json: ");
     expect(raft("pretrain --corpus @/texts.jsonl --init @/lm --tokenizer @/big.json -o @/run"), 2, "they do not belong together");
+    expect(raft("pretrain --corpus @/texts.jsonl --init @/lm --context 32 -o @/run"), 2, "--context is a size of fresh weights: beside --init ");
     assert_false(cli_have("run/provenance.json"));
 }
 

@@ -165,6 +165,7 @@ static void what_cannot_be_trained_starts_no_run(void **state)
     expect(raft("reward train --corpus @/train.jsonl -o @/x"), 2, "--init CKPT");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm --tokenizer @/tok.json -o @/x"), 2, "its own tokenizer");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm --layers 3 -o @/x"), 2, "has 2 only");
+    expect(raft("reward train --corpus @/train.jsonl --init @/lm --layers 1 --dim 16 -o @/x"), 2, "--dim is a size of fresh weights");
     expect(raft("reward train --corpus @/train.jsonl --init @/head -o @/x"), 2, "not from another reward head");
     expect(raft("reward train --corpus @/train.jsonl --init @/nowhere -o @/x"), 2, "/nowhere");
     expect(raft("reward train --corpus @/nowhere --init @/lm -o @/x"), 2, "/nowhere");
