@@ -319,7 +319,7 @@ EvaluateOptions experiment_evaluation(Experiment *e, const Options *o)
 {
     EvaluateOptions how = {.tokenizer = &e->tokenizer, .prompts = &e->eval_prompts, .prompt_count = o->eval_prompts, .rewards = &e->rewards,
         .reference = &e->reference, .held_out = e->held_out_documents.examples, .held_out_count = e->held_out_documents.count,
-        .sample = sample_options(o, &e->model.config), .seed = o->seed};
+        .p0_perplexity = &e->p0_perplexity, .sample = sample_options(o, &e->model.config), .seed = o->seed};
     how.sample.samples = 1;
     return how;
 }

@@ -52,6 +52,7 @@ typedef struct {
     char *human;               // the file with human answers, once it was asked for
     size_t human_tokens;       // which are at most so long
     Documents held_out_documents;
+    Measure p0_perplexity;     // of them, once it was measured
     RewardSet rewards;
 } Experiment;
 

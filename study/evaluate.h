@@ -29,6 +29,7 @@ typedef struct {
     const Model *reference;     // p0; NULL: no KL
     const Example *held_out;    // human text for perplexity; NULL: none
     size_t held_out_count;
+    Measure *p0_perplexity;     // NULL, or where p0's is kept: n == 0 until it was measured, then it is not measured again
     SampleOptions sample;       // K, temperature, max_new, ...; stream, iteration and seed are set by evaluate
     SampleProgress progress;    // may be NULL
     void *progress_self;

@@ -410,6 +410,30 @@ static void held_out_perplexity_is_that_of_the_texts(void **state)
     json_decref(line);
 }
 
+static void p0s_perplexity_is_kept_and_only_p0s(void **state)
+{
+    Err err = {0};
+    uint32_t ids[] = {40, 41, 42, 43};
+    Example text = {.ids = ids, .length = 4, .prompt = 1};
+    Measure kept = {0};
+    EvaluateOptions how = {.held_out = &text, .held_out_count = 1, .reference = &start, .p0_perplexity = &kept};
+    Evaluation e;
+    (void)state;
+    assert_ok(evaluate(&e, NULL, &start, &cx, &how, &err), &err);
+    double measured = e.perplexity.mean;
+    assert_true(kept.n && kept.mean == measured);
+    kept.mean = 2 * measured; // to see who reads it
+    assert_ok(evaluate(&e, NULL, &start, &cx, &how, &err), &err);
+    assert_true(e.perplexity.mean == 2 * measured);
+
+    Model other;
+    assert_ok(model_copy(&other, &start, &err), &err);
+    model_randomise(&other, 7);
+    assert_ok(evaluate(&e, NULL, &other, &cx, &how, &err), &err);
+    assert_true(e.perplexity.mean != 2 * measured && kept.mean == 2 * measured);
+    model_free(&other);
+}
+
 // ---- from the command line ----------------------------------------------------------------------------------------------------
 
 static Text output;
@@ -558,6 +582,7 @@ int main(void)
         cmocka_unit_test(evaluation_has_its_own_random_stream),
         cmocka_unit_test(best_of_k_keeps_the_best_answer),
         cmocka_unit_test(held_out_perplexity_is_that_of_the_texts),
+        cmocka_unit_test(p0s_perplexity_is_kept_and_only_p0s),
         cmocka_unit_test(commands_apart_equal_align),
         cmocka_unit_test(an_outside_program_may_score),
         cmocka_unit_test(eval_measures_with_intervals),
