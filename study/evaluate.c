@@ -248,6 +248,15 @@ int evaluation_read(Evaluation *e, const json_t *object, const char *where, Err 
     return json_get_size_or(object, "samples", 0, &e->samples, where, err) || json_get_size_or(object, "tokens", 0, &e->tokens, where, err) ? -1 : 0;
 }
 
+static const Measure *measure_at(const Evaluation *e, size_t i) { return (const Measure *)(const void *)((const char *)e + measures[i].offset); }
+
+void evaluation_between(Evaluation *out, const Evaluation *a, const Evaluation *b, double share)
+{
+    *out = (Evaluation){.samples = b->samples, .tokens = b->tokens};
+    for (size_t i = 0; i < sizeof measures / sizeof *measures; i++)
+        *(Measure *)(void *)((char *)out + measures[i].offset) = metric_between(measure_at(a, i), measure_at(b, i), share);
+}
+
 enum { RUNS_MAX = 64 };
 void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n)
 {
@@ -255,7 +264,7 @@ void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n)
     assert(n >= 1 && n <= RUNS_MAX);
     *out = (Evaluation){0};
     for (size_t i = 0; i < sizeof measures / sizeof *measures; i++) {
-        for (size_t r = 0; r < n; r++) values[r] = *(const Measure *)(const void *)((const char *)(runs + r) + measures[i].offset);
+        for (size_t r = 0; r < n; r++) values[r] = *measure_at(runs + r, i);
         Measure *m = (Measure *)(void *)((char *)out + measures[i].offset);
         *m = metric_over_runs(values, n);
         if (measures[i].share && m->lo < 0) m->lo = 0;

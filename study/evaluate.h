@@ -64,6 +64,7 @@ json_t *evaluation_json(const Evaluation *evaluation, Err *err);
 int evaluation_add_json(json_t *object, const Evaluation *evaluation, Err *err);
 // Reads back what evaluation_add_json wrote, without the single rewards; what is missing has n == 0. `where` names the place.
 int evaluation_read(Evaluation *evaluation, const json_t *object, const char *where, Err *err);
+void evaluation_between(Evaluation *out, const Evaluation *a, const Evaluation *b, double share); // each measure by metric_between
 void evaluation_over_runs(Evaluation *out, const Evaluation *runs, size_t n); // each measure by metric_over_runs
 // A table for people, each measure as "mean [low, high]"; no line breaks.
 int evaluation_interval_heading(Text *out, Err *err);

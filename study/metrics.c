@@ -21,6 +21,13 @@ json_t *measure_json(const Measure *m, bool with_count)
     return NULL;
 }
 
+Measure metric_between(const Measure *a, const Measure *b, double share)
+{
+    if (!a->n || !b->n) return (Measure){0};
+    return (Measure){a->mean + (b->mean - a->mean) * share, a->lo + (b->lo - a->lo) * share, a->hi + (b->hi - a->hi) * share,
+        a->n < b->n ? a->n : b->n};
+}
+
 Measure metric_mean(const float *values, size_t n)
 {
     if (!n) return (Measure){0};

@@ -18,6 +18,7 @@ typedef struct { double mean, lo, hi; size_t n; } Measure;
 
 json_t *measure_json(const Measure *measure, bool with_count); // {"mean","lo","hi"}, and "n"; NULL: out of memory, or no number
 
+Measure metric_between(const Measure *a, const Measure *b, double share); // on the straight line from a to b; n == 0: one is missing
 Measure metric_mean(const float *values, size_t n);
 Measure metric_rate(size_t hits, size_t n);
 // sum value / sum weight over samples (KL per token); the interval by the delta method over samples (ratio estimator).

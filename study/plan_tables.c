@@ -26,16 +26,12 @@ int plan_table(Text *out, const Plan *plan, Err *err)
 typedef struct {
     const char *heading, *unit;
     int decimals;
-    const TrajectoryPoint *(*find)(const Trajectory *t, double cost);
     double (*cost)(const TrajectoryPoint *point);
 } Currency;
 
-static double cost_tokens(const TrajectoryPoint *p) { return (double)p->generated; }
-static double cost_seconds(const TrajectoryPoint *p) { return p->seconds; }
-
 static const Currency currencies[] = {
-    {"At the same number of generated tokens", "tokens generated", 0, trajectory_at_tokens, cost_tokens},
-    {"At the same time of work, measuring left out (this machine)", "seconds", 1, trajectory_at_seconds, cost_seconds},
+    {"At the same number of generated tokens", "tokens generated", 0, trajectory_tokens},
+    {"At the same time of work, measuring left out (this machine)", "seconds", 1, trajectory_seconds},
 };
 
 static bool has_trajectory(const Plan *plan, size_t arm)
@@ -62,26 +58,22 @@ static double common_cost(const Plan *plan, const Currency *currency)
     return arms > 1 ? least : 0;
 }
 
-// The arm as it was when it had cost so much; no row when some seed was not measured that early.
+// The arm as it was when it had cost so much; no row when some seed never did.
 static int equal_cost_row(Text *out, const Plan *plan, size_t arm, const Currency *currency, double cost, Evaluation *runs /* [seeds] */, Err *err)
 {
-    double spent = 0;
     Evaluation mean;
-    for (size_t s = 0; s < plan->seeds; s++) {
-        const TrajectoryPoint *p = currency->find(&plan->results[arm * plan->seeds + s].trajectory, cost);
-        if (!p || !p->iteration) return 0;
-        runs[s] = p->evaluation;
-        spent += currency->cost(p) / (double)plan->seeds;
-    }
+    for (size_t s = 0; s < plan->seeds; s++)
+        if (!trajectory_at(runs + s, &plan->results[arm * plan->seeds + s].trajectory, currency->cost, cost)) return 0;
     evaluation_over_runs(&mean, runs, plan->seeds);
-    return text_printf(out, err, "| %s | %.*f |", plan->arms[arm].name, currency->decimals, spent) || evaluation_markdown_row(out, &mean, err) || text_puts(out, err, "\n");
+    return text_printf(out, err, "| %s |", plan->arms[arm].name) || evaluation_markdown_row(out, &mean, err) || text_puts(out, err, "\n");
 }
 
-static int markdown_heading(Text *out, const char *second, const char *last, Err *err)
+// with_costs: tokens before the measures and seconds behind them
+static int markdown_heading(Text *out, bool with_costs, Err *err)
 {
-    int status = text_printf(out, err, "| arm | %s |", second) || evaluation_markdown_heading(out, err) || text_puts(out, err, last) ||
-        text_puts(out, err, "\n|---|---|");
-    for (size_t i = 0; !status && i < evaluation_interval_columns() + (*last != '\0'); i++) status = text_puts(out, err, "---|");
+    int status = text_puts(out, err, with_costs ? "| arm | tokens generated |" : "| arm |") || evaluation_markdown_heading(out, err) ||
+        text_puts(out, err, with_costs ? " seconds |\n|---|---|---|" : "\n|---|");
+    for (size_t i = 0; !status && i < evaluation_interval_columns(); i++) status = text_puts(out, err, "---|");
     return status || text_puts(out, err, "\n");
 }
 
@@ -96,8 +88,8 @@ static int equal_cost_tables(Text *out, const Plan *plan, const Currency *curren
         for (size_t a = 0; !status && a < plan->arm_count; a++)
             if (has_trajectory(plan, a)) status = equal_cost_row(&rows, plan, a, currency, shares[i] * most, runs, err);
         if (!status && rows.length)
-            status = text_printf(out, err, "\nThe last measurement at up to %.*f %s:\n\n", currency->decimals, shares[i] * most, currency->unit) ||
-                markdown_heading(out, currency->unit, "", err) || text_add(out, err, rows.data, rows.length);
+            status = text_printf(out, err, "\nAfter %.*f %s, between two measurements in proportion:\n\n", currency->decimals, shares[i] * most, currency->unit) ||
+                markdown_heading(out, false, err) || text_add(out, err, rows.data, rows.length);
         text_free(&rows);
     }
     return status;
@@ -107,7 +99,7 @@ static int equal_cost_tables(Text *out, const Plan *plan, const Currency *curren
 
 static int end_table(Text *out, const Plan *plan, Err *err)
 {
-    int status = text_puts(out, err, "\n## At the end\n\n") || markdown_heading(out, "tokens generated", " seconds |", err);
+    int status = text_puts(out, err, "\n## At the end\n\n") || markdown_heading(out, true, err);
     for (size_t a = 0; !status && a < plan->arm_count; a++)
         status = text_printf(out, err, "| %s | %zu |", plan->arms[a].name, plan_generated(plan, a)) ||
             evaluation_markdown_row(out, plan->means + a, err) || text_printf(out, err, " %.1f |\n", mean_seconds(plan, a));

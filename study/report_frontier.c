@@ -124,8 +124,6 @@ static bool common_reach(double *x, const Arms *arms, XKind kind)
     return n > 1 && *x > 0;
 }
 
-static double between(double from, double to, double share) { return from + (to - from) * share; }
-
 // The measure where the curve first passes x, in proportion between two points; n == 0: it does not.
 static Measure read_off(const Arm *arm, XKind kind, size_t measure, double x)
 {
@@ -134,8 +132,7 @@ static Measure read_off(const Arm *arm, XKind kind, size_t measure, double x)
         double from, to;
         if (!x_of_point(&from, kind, arm->points + i - 1) || !x_of_point(&to, kind, arm->points + i) || !a->n || !b->n) continue;
         if ((from > x && to > x) || (from < x && to < x)) continue;
-        double share = to != from ? (x - from) / (to - from) : 1;
-        return (Measure){between(a->mean, b->mean, share), between(a->lo, b->lo, share), between(a->hi, b->hi, share), 1};
+        return metric_between(a, b, to != from ? (x - from) / (to - from) : 1);
     }
     return (Measure){0};
 }

@@ -6,7 +6,7 @@
 
 #include "files/jsonl.h"
 
-static const double tolerance = 1.05;
+static const double tolerance = 1.05; // past the last measurement
 
 void trajectory_free(Trajectory *t)
 {
@@ -102,18 +102,18 @@ json_t *trajectory_json(const Trajectory *t, bool with_seconds, Err *err)
 
 // ---- at equal cost -----------------------------------------------------------------------------------------------------------------
 
-const TrajectoryPoint *trajectory_at_tokens(const Trajectory *t, double tokens)
-{
-    const TrajectoryPoint *found = NULL;
-    for (size_t i = 0; i < t->count; i++)
-        if ((double)t->points[i].generated <= tolerance * tokens) found = t->points + i;
-    return found;
-}
+double trajectory_tokens(const TrajectoryPoint *point) { return (double)point->generated; }
+double trajectory_seconds(const TrajectoryPoint *point) { return point->seconds; }
 
-const TrajectoryPoint *trajectory_at_seconds(const Trajectory *t, double seconds)
+bool trajectory_at(Evaluation *out, const Trajectory *t, double (*cost)(const TrajectoryPoint *point), double spent)
 {
-    const TrajectoryPoint *found = NULL;
-    for (size_t i = 0; i < t->count; i++)
-        if (t->points[i].seconds <= tolerance * seconds) found = t->points + i;
-    return found;
+    if (!t->count || spent < cost(t->points)) return false;
+    for (size_t i = 1; i < t->count; i++) {
+        double from = cost(t->points + i - 1), to = cost(t->points + i);
+        if (spent > to) continue;
+        evaluation_between(out, &t->points[i - 1].evaluation, &t->points[i].evaluation, to > from ? (spent - from) / (to - from) : 1);
+        return true;
+    }
+    *out = t->points[t->count - 1].evaluation;
+    return spent <= tolerance * cost(t->points + t->count - 1);
 }

@@ -3,11 +3,12 @@
  *
  *     Trajectory t = {0};
  *     if (trajectory_of_run(&t, &run, &err)) return -1;              // from its lines of metrics.jsonl and timing.jsonl
- *     const TrajectoryPoint *p = trajectory_at_tokens(&t, 98304);    // the last one that had cost no more
+ *     Evaluation e;
+ *     if (trajectory_at(&e, &t, trajectory_tokens, 98304)) ...       // what it had come to when 98,304 tokens were drawn
  *     trajectory_free(&t);
  *
  * Cost is counted in tokens drawn for learning (not for measuring) and in seconds of collecting, ranking and fine-tuning (without
- * measuring). Answers of two algorithms never have exactly the same number of tokens: "no more" allows a twentieth.
+ * measuring).
  */
 #ifndef RAFT_STUDY_TRAJECTORY_H
 #define RAFT_STUDY_TRAJECTORY_H
@@ -21,8 +22,11 @@ typedef struct { TrajectoryPoint *points; size_t count; } Trajectory; // in the 
 int trajectory_of_run(Trajectory *t, const Run *run, Err *err);
 int trajectory_read(Trajectory *t, const json_t *array, const char *where, Err *err); // what trajectory_json gave; NULL: no points
 json_t *trajectory_json(const Trajectory *t, bool with_seconds, Err *err); // NULL on an error
-const TrajectoryPoint *trajectory_at_tokens(const Trajectory *t, double tokens); // NULL: even the first had cost more
-const TrajectoryPoint *trajectory_at_seconds(const Trajectory *t, double seconds);
+// Between two measurements in proportion, as the page reads its curves. false: it never cost so much, or more from the start. Past the
+// last measurement a twentieth is allowed: seeds and algorithms never cost exactly the same.
+bool trajectory_at(Evaluation *out, const Trajectory *t, double (*cost)(const TrajectoryPoint *point), double spent);
+double trajectory_tokens(const TrajectoryPoint *point); // costs
+double trajectory_seconds(const TrajectoryPoint *point);
 void trajectory_free(Trajectory *t); // safe on a zeroed one
 
 #endif

@@ -159,12 +159,14 @@ static void a_trajectory_is_found_by_cost_and_read_back(void **state)
     Trajectory back;
     assert_ok(fake_trajectory(&result, false, &err), &err);
     const Trajectory *t = &result.trajectory;
-    assert_ptr_equal(trajectory_at_tokens(t, 250), t->points + 2);
-    assert_ptr_equal(trajectory_at_tokens(t, 290), t->points + 3); // 300 is within a twentieth
-    assert_ptr_equal(trajectory_at_tokens(t, 1e9), t->points + 4);
-    assert_ptr_equal(trajectory_at_seconds(t, 1.9), t->points + 1);
+    Evaluation e;
+    assert_true(trajectory_at(&e, t, trajectory_tokens, 300) && e.reward.mean == t->points[3].evaluation.reward.mean);
+    assert_true(trajectory_at(&e, t, trajectory_tokens, 250) && e.reward.mean == 2.5 && e.reward.hi == 2.75 && e.reward.n);
+    assert_true(trajectory_at(&e, t, trajectory_seconds, 0.25) && e.reward.mean == 0.25);
+    assert_true(trajectory_at(&e, t, trajectory_tokens, 419) && e.reward.mean == t->points[4].evaluation.reward.mean); // within a twentieth
+    assert_false(trajectory_at(&e, t, trajectory_tokens, 421));
     t->points[0].generated = 10;
-    assert_null(trajectory_at_tokens(t, 9));
+    assert_false(trajectory_at(&e, t, trajectory_tokens, 9));
     json_t *with = trajectory_json(t, true, &err), *without = trajectory_json(t, false, &err);
     assert_null(json_object_get(json_array_get(without, 1), "seconds"));
     assert_ok(trajectory_read(&back, with, "x.json", &err), &err);
@@ -188,9 +190,10 @@ static void arms_stand_beside_each_other_at_equal_tokens_and_at_equal_seconds(vo
     assert_ok(plan_open(&plan, folder, arms, 3, 5, 2, 1, false, true, &err) || plan_run(&plan, fake_arm, &runner, &err), &err);
     plan_close(&plan);
     char *path = path_in(folder, "comparison.md"), *text = read_file(path, NULL);
-    // RAFT is the cheaper one: 400 tokens, 4 seconds in all. PPO had learned from 400 tokens after two iterations, worked 3 seconds after one.
-    const char *const wanted[] = {"up to 400 tokens generated:", "| raft | 400 | 4.000 [3.", "| ppo | 400 | 2.500 [2.", "up to 4.0 seconds:",
-        "| raft | 4.0 | 4.000 [", "| ppo | 3.0 | 1.500 [", "| base | 550 | 5.500 ["};
+    // RAFT is the cheaper one: 400 tokens, 4 seconds in all. PPO had learned from 400 tokens after two iterations, and had worked 4 seconds
+    // a third of the way from the first to the second.
+    const char *const wanted[] = {"\nAfter 400 tokens generated", "| raft | 4.000 [3.", "| ppo | 2.500 [2.", "\nAfter 4.0 seconds", "| ppo | 1.833 [1.",
+        "\nAfter 1.0 seconds", "| ppo | 0.833 [", "| base | 550 | 5.500 ["};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!strstr(text, wanted[i])) fail_msg("\"%s\" was expected in: %s", wanted[i], text);
     assert_null(strstr(strstr(text, "## At the same number"), "| base |"));
