@@ -37,7 +37,12 @@ static int part_matmul(Report *r, Err *err)
     MatmulPoint points[32];
     size_t count = bench_matmul_shapes(points, 32);
     double logs = 0, compared = 0;
+    TilePoint tile;
+    if (bench_tile(&tile, &r->bench, err)) return -1;
+    json_t *alone = json_pack("{s:o,s:o}", "gflops", json_float(tile.gflops), "peak_fraction", json_float(tile.peak_fraction));
+    if (json_object_set_new(r->all, "tile", alone)) return err_failed(err, "out of memory while building JSON");
     if (!quiet(r)) puts("\nmatmul            m     n     k   GFLOP/s of peak   packed of peak     BLIS ours/BLIS");
+    if (!quiet(r)) printf("  %-27s %9.1f %5.0f %%\n", "tile in the first cache", tile.gflops, percent(tile.peak_fraction));
     for (size_t i = 0; i < count; i++) {
         MatmulPoint *p = points + i;
         if (bench_matmul(p, 1, &r->bench, err)) return -1;
@@ -214,7 +219,8 @@ const Command command_bench = {
     .summary = "speed, beside the peak of the CPU and beside BLIS",
     .groups = OPT_COMMON | OPT_BENCH | OPT_CORPUS,
     .help = "bench measures the fma peak first (multiply-adds that need no memory, all threads at once), then each part beside it:\n"
-            "  matmul     the products that training and sampling consist of; BLIS beside them, in each configuration this CPU can run\n"
+            "  matmul     the products that training and sampling consist of, and the register tile that they are made of; BLIS beside them, in each\n"
+            "             configuration this CPU can run\n"
             "  train      steps of a 5.8M and a 135M model (SmolLM2's shape)\n"
             "  sample     many sequences, one, and K answers to each prompt beside as many unrelated prompts\n"
             "  tokenizer  learning from and encoding --corpus (default: reviews made from the built-in grammar)\n"

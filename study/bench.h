@@ -35,6 +35,9 @@ typedef struct {
     char blis_config[24];
 } MatmulPoint;
 
+// The register tile alone, its operands in the first cache: what a product would reach if blocking, packing and threads cost nothing.
+typedef struct { double gflops, peak_fraction; } TilePoint;
+int bench_tile(TilePoint *point, const Bench *bench, Err *err);
 size_t bench_matmul_shapes(MatmulPoint *points, size_t room); // the shapes that training and sampling meet; returns their number
 int bench_matmul(MatmulPoint *points, size_t count, const Bench *bench, Err *err);
 int bench_blis_worker(const Bench *bench, Err *err); // the other end: reads products from standard input, answers with speeds

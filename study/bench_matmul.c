@@ -162,6 +162,24 @@ int bench_blis_worker(const Bench *bench, Err *err)
     return status;
 }
 
+// ---- the tile --------------------------------------------------------------------------------------------------------------------
+
+static double tile_measure(void *self, double seconds, Err *err)
+{
+    const Bench *bench = self;
+    (void)err;
+    return bench->cx->k->tile_peak_flops(seconds);
+}
+
+int bench_tile(TilePoint *point, const Bench *bench, Err *err)
+{
+    Bench own = *bench;
+    BenchContender c = {.measure = tile_measure, .self = &own};
+    if (bench_turns(&c, 1, bench, err)) return -1;
+    *point = (TilePoint){c.rate * 1e-9, c.per_peak};
+    return 0;
+}
+
 // ---- all of them ---------------------------------------------------------------------------------------------------------------
 
 static int measure_point(MatmulPoint *point, Worker *workers, size_t worker_count, const Bench *bench, Err *err)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* peak.c (one instruction set) - the yardstick of speed: how many multiply-adds a second this CPU does when it does nothing
- * else. Knows no kernel; its numbers go to people only, never into the arithmetic.
+/* peak.c (one instruction set) - two yardsticks of speed: how many multiply-adds a second this CPU does when it does nothing
+ * else, and how many when a register tile feeds them from the first cache. What lies between them is the tile's loads and the core's
+ * width; what lies below the second is blocking, packing and threads. The numbers go to people only, never into the arithmetic.
  */
 #include "base/os.h"
-#include "kernels/simd.h"
+#include "kernels/matmul-internal.h"
 
 #ifdef RAFT_OPENMP
 #define OMP(directive) _Pragma(#directive)
@@ -13,16 +14,23 @@
 
 // Independent chains: enough to hide the latency of a multiply-add, few enough to stay in registers.
 #if defined(RAFT_ISA_avx512)
-enum { CHAINS = 12, CHAIN_LENGTH = 100000 };
+enum { CHAINS = 12, CHAIN_LENGTH = 100000, TILES = 400 };
 #elif defined(RAFT_ISA_avx2) || defined(RAFT_ISA_neon)
-enum { CHAINS = 6, CHAIN_LENGTH = 100000 };
+enum { CHAINS = 6, CHAIN_LENGTH = 100000, TILES = 1600 };
 #else
-enum { CHAINS = 2, CHAIN_LENGTH = 2000 };
+enum { CHAINS = 2, CHAIN_LENGTH = 2000, TILES = 4 };
 #endif
 
+enum { TILE_K = 96 }; // a panel of 24 KB with AVX-512: it stays in any first cache
+
+typedef struct {
+    float a[TILE_ROWS * TILE_K], b[TILE_K * PANEL], c[TILE_ROWS * PANEL];
+} Operands;
+
 // Starting from memory that is volatile, with every lane another value: else a compiler computes them elsewhere, or half of them.
-static float fma_chains(const volatile float *start)
+static float fma_chains(Operands *operands)
 {
+    const volatile float *start = operands->a;
     float lanes[LANES];
     v16 sum[CHAINS], x = v16_set(start[0]), y = v16_set(start[1]);
     for (size_t i = 0; i < CHAINS; i++) {
@@ -35,25 +43,45 @@ static float fma_chains(const volatile float *start)
     return v16_sum(sum[0]);
 }
 
+// The tile that large products consist of, over the same operands again and again.
+static float tiles(Operands *o)
+{
+    Tile tile = {.c = o->c, .a = o->a, .b = o->b, .c_row = PANEL, .b_panel = TILE_K * PANEL, .rows = TILE_ROWS, .columns = PANEL, .k = TILE_K,
+        .next_b = o->b, .next_c = o->c};
+    for (size_t i = 0; i < TILES; i++) KERNEL(gemm_tile)(&tile);
+    return o->c[0];
+}
+
 // The best slice of each thread while all are at work for `seconds`: what disturbs a measurement only ever slows it.
-double KERNEL(fma_peak_flops)(double seconds)
+static double best_slices(float (*slice)(Operands *), double flops, double seconds)
 {
     double peak = 0, start = os_now_s();
     OMP(omp parallel)
     {
         fp_strict();
-        volatile float lanes[LANES];
-        for (size_t i = 0; i < LANES; i++) lanes[i] = 0.5f + 0.01f * (float)i;
+        Operands operands;
+        for (size_t i = 0; i < TILE_ROWS * TILE_K; i++) operands.a[i] = 0.5f + 0.01f * (float)(i % LANES);
+        for (size_t i = 0; i < TILE_K * PANEL; i++) operands.b[i] = 0.25f - 0.01f * (float)(i % LANES);
         double best = 0, now = os_now_s();
         do {
             double before = now;
-            float sum = fma_chains(lanes);
+            float sum = slice(&operands);
             now = os_now_s();
-            double rate = 2.0 * CHAINS * LANES * CHAIN_LENGTH / (now - before);
+            double rate = flops / (now - before);
             if (rate > best && sum == sum) best = rate; // asking for the sum keeps it from being left out
         } while (now - start < seconds);
         OMP(omp atomic)
         peak += best;
     }
     return peak;
+}
+
+double KERNEL(fma_peak_flops)(double seconds)
+{
+    return best_slices(fma_chains, 2.0 * CHAINS * LANES * CHAIN_LENGTH, seconds);
+}
+
+double KERNEL(tile_peak_flops)(double seconds)
+{
+    return best_slices(tiles, 2.0 * TILES * TILE_ROWS * PANEL * TILE_K, seconds);
 }
