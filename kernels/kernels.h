@@ -103,7 +103,7 @@ typedef struct { float *floats; size_t count, row_block; } GemmScratch; // packi
     X(size_t, gemm_packed_floats, (size_t n, size_t k)) \
     X(GemmBlocking, gemm_blocking, (size_t second_cache /* bytes; 0: not known, USUAL_SECOND_CACHE is taken */)) \
     X(double, fma_peak_flops, (double seconds)) /* measured: 2 * fused multiply-adds a second, all threads together */ \
-    X(double, tile_peak_flops, (double seconds)) /* the same of matmul's register tile over operands in the first cache */
+    X(double, tile_flops, (double seconds)) /* the same of matmul's register tile over operands in the first cache, on the mean */
 
 typedef struct Kernels {
     const char *isa; // "avx512", "avx2", "neon", "plain"

@@ -43,7 +43,8 @@ enum { PANEL = VECTORS * LANES, LINE = 16 /* floats in a cache line */ };
 
 typedef struct {
     float *c;                // [rows, c_row], accumulated, or only written
-    const float *a;          // packed: element (i,p) at a[p * rows + i]
+    const float *a;          // element (i,p) at a[i * a_row + p]; a_row 0: packed, at a[p * rows + i]
+    size_t a_row;
     const float *b;          // panels [k][PANEL], b_panel floats apart; the last vector that has a column is whole, with zeros
     size_t c_row, b_panel;
     size_t rows, columns, k; // columns: at most as many panels as gemm_tile_panels() says

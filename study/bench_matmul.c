@@ -168,7 +168,7 @@ static double tile_measure(void *self, double seconds, Err *err)
 {
     const Bench *bench = self;
     (void)err;
-    return bench->cx->k->tile_peak_flops(seconds);
+    return bench->cx->k->tile_flops(seconds);
 }
 
 int bench_tile(TilePoint *point, const Bench *bench, Err *err)

@@ -140,7 +140,8 @@ static void has_the_bits_of_the_triple_loop(void **state)
 static void large_products_are_the_same_chains(void **state)
 {
     (void)state;
-    static const size_t shapes[][3] = {{150, 2, 132000}, {401, 900, 2500}, {1000, 517, 72}, {8, 2100, 577}, {3, 4099, 300}, {700, 33, 300}};
+    static const size_t shapes[][3] = {{150, 2, 132000}, {401, 900, 2500}, {1000, 517, 72}, {8, 2100, 577}, {3, 4099, 300}, {700, 33, 300},
+        {100, 70, 1024}, {37, 130, 2048} /* whose rows are packed */};
     const Kernels *list[4];
     size_t count = kernels_available(list);
     TestRandom random = {2};

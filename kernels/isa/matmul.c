@@ -93,7 +93,7 @@ typedef struct {
 
 typedef struct { // a block of C and the block of k that is being added to it
     size_t tile0, tile1, panel0, panel1, k0, k;
-    const float *a;               // what the tiles read: one after the other [k][rows of the tile]
+    const float *a;               // its rows of A where they lie, or packed tiles one after the other [k][rows of the tile]
 } Block;
 
 static size_t tile_row(const Product *g, size_t tile) { return tile * g->height + min_size(tile, g->taller); } // its first row
@@ -154,12 +154,19 @@ static void pack_tile_columns(const Product *g, const Block *block, float *to)
     }
 }
 
-// What the tiles of a block read of A. A single row is read where it is.
+// Rows that are contiguous need no packing, unless they are so far apart that those of a tile share a set of the first cache.
+static bool in_place(const Product *g)
+{
+    enum { SAME_SET = 4096 / sizeof(float) };
+    return g->a_col == 1 && (g->m == 1 || g->a_row % SAME_SET);
+}
+
+// What the tiles of a block read of A.
 static void prepare_a(const Product *g, Block *block, float *buffer)
 {
-    block->a = buffer;
+    block->a = in_place(g) ? g->a + tile_row(g, block->tile0) * g->a_row + block->k0 : buffer;
+    if (in_place(g)) return;
     if (g->a_row == 1) pack_tile_columns(g, block, buffer);
-    else if (g->m == 1) block->a = g->a + block->k0;
     else
         for (size_t tile = block->tile0; tile < block->tile1; tile++) {
             size_t row = tile_row(g, tile);
@@ -170,9 +177,10 @@ static void prepare_a(const Product *g, Block *block, float *buffer)
 // One tile of a block, and the panels that it takes at once.
 static void run_tile(const Product *g, const Block *block, size_t tile, size_t panel, size_t panels, const float *b, size_t b_panel)
 {
-    size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row;
+    size_t row = tile_row(g, tile), rows = tile_row(g, tile + 1) - row, a_row = in_place(g) ? g->a_row : 0;
     float *c = g->c + row * g->c_row + panel * PANEL;
-    Tile t = {c, block->a + tile_place(g, block, tile), b, g->c_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
+    const float *a = block->a + (a_row ? (row - tile_row(g, block->tile0)) * a_row : tile_place(g, block, tile));
+    Tile t = {c, a, a_row, b, g->c_row, b_panel, rows, min_size(panels * PANEL, g->n - panel * PANEL),
         block->k, g->accumulate || block->k0, b, tile + 1 < block->tile1 ? c + rows * g->c_row : c};
     size_t stretch = KERNEL(gemm_tile_stretch)(block->k); // the tiles over one panel fetch the next together
     if (!g->b && panel + panels < block->panel1)

@@ -52,36 +52,39 @@ static float tiles(Operands *o)
     return o->c[0];
 }
 
-// The best slice of each thread while all are at work for `seconds`: what disturbs a measurement only ever slows it.
-static double best_slices(float (*slice)(Operands *), double flops, double seconds)
+typedef struct { double best, mean; } Rates; // operations a second, summed over threads
+
+// Of the slices of each thread, while all are at work for `seconds`.
+static Rates rates(float (*slice)(Operands *), double flops, double seconds)
 {
-    double peak = 0, start = os_now_s();
+    Rates all = {0};
+    double start = os_now_s();
     OMP(omp parallel)
     {
         fp_strict();
         Operands operands;
         for (size_t i = 0; i < TILE_ROWS * TILE_K; i++) operands.a[i] = 0.5f + 0.01f * (float)(i % LANES);
         for (size_t i = 0; i < TILE_K * PANEL; i++) operands.b[i] = 0.25f - 0.01f * (float)(i % LANES);
-        double best = 0, now = os_now_s();
+        double best = 0, done = 0, first = os_now_s(), now = first;
         do {
             double before = now;
             float sum = slice(&operands);
             now = os_now_s();
             double rate = flops / (now - before);
-            if (rate > best && sum == sum) best = rate; // asking for the sum keeps it from being left out
+            if (sum == sum) done += flops; // asking for the sum keeps it from being left out
+            if (rate > best && sum == sum) best = rate;
         } while (now - start < seconds);
+        double mean = done / (now - first);
         OMP(omp atomic)
-        peak += best;
+        all.best += best;
+        OMP(omp atomic)
+        all.mean += mean;
     }
-    return peak;
+    return all;
 }
 
-double KERNEL(fma_peak_flops)(double seconds)
-{
-    return best_slices(fma_chains, 2.0 * CHAINS * LANES * CHAIN_LENGTH, seconds);
-}
+// The best slice: what disturbs a measurement only ever slows it.
+double KERNEL(fma_peak_flops)(double seconds) { return rates(fma_chains, 2.0 * CHAINS * LANES * CHAIN_LENGTH, seconds).best; }
 
-double KERNEL(tile_peak_flops)(double seconds)
-{
-    return best_slices(tiles, 2.0 * TILES * TILE_ROWS * PANEL * TILE_K, seconds);
-}
+// The mean, as products are measured.
+double KERNEL(tile_flops)(double seconds) { return rates(tiles, 2.0 * TILES * TILE_ROWS * PANEL * TILE_K, seconds).mean; }

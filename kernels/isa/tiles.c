@@ -50,19 +50,21 @@
 #endif
 enum { MAX_PANELS = 4, FETCHED = 4 /* lines of the next panel for each LINE steps of p */ };
 
-// Inlined with constant rows and vectors, so that `sum` is registers and every loop but those over p is gone.
-INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors)
+// Inlined with the last three constant, so that `sum` is registers and every loop but those over p is gone. Rows of A that are read
+// where they lie have an address for three of them: the other two are one and two strides further.
+INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors, const bool in_place)
 {
     const size_t c_row = tile->c_row, b_panel = tile->b_panel;
-    const float *a = tile->a, *b = tile->b, *next_b = tile->next_b;
+    const float *a[2] = {tile->a, tile->a + 3 * tile->a_row}, *b = tile->b, *next_b = tile->next_b;
     float *c = tile->c;
-    size_t left = tile->k;
+    size_t left = tile->k, a_row = tile->a_row;
     v16 sum[TILE_ROWS][MAX_PANELS * VECTORS];
 #define STEP(p) do { \
         v16 row[MAX_PANELS * VECTORS]; \
         UNROLL for (size_t v = 0; v < vectors; v++) row[v] = v16_load(b + v / VECTORS * b_panel + (p) * PANEL + v % VECTORS * LANES); \
         UNROLL for (size_t i = 0; i < rows; i++) { \
-            v16 x = v16_set(a[(p) * rows + i]); \
+            if (in_place && i % 3 == 0) OPAQUE(a_row); \
+            v16 x = v16_set(in_place ? a[i / 3][i % 3 * a_row + (p)] : a[0][(p) * rows + i]); \
             UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = v16_fma(x, row[v], sum[i][v]); \
             KEEP(x); \
         } \
@@ -77,7 +79,11 @@ INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors)
             UNROLL for (size_t v = 0; v < vectors; v++) action; \
         } \
     } while (0)
-#define ADVANCE(steps) (a += (steps) * rows, b += (steps) * PANEL, left -= (steps))
+#define ADVANCE(steps) do { \
+        a[0] += (steps) * (in_place ? 1 : rows); \
+        if (in_place && rows > 3) a[1] += (steps); \
+        b += (steps) * PANEL, left -= (steps); \
+    } while (0)
     if (tile->accumulate) EACH_ROW(c, sum[i][v] = v16_load(row + v * LANES));
     else EACH(sum[i][v] = v16_zero());
     EACH_ROW(tile->next_c, FETCH_WRITE(row + v * LANES));
@@ -104,8 +110,8 @@ INLINED void tile_run(const Tile *tile, const size_t rows, const size_t vectors)
 
 typedef void TileKernel(const Tile *tile);
 typedef struct {
-    TileKernel *of[VECTORS]; // of 1, 2, ... vectors: the last panel may hold fewer than the others
-    TileKernel *wide;        // of `panels` whole panels
+    TileKernel *of[2][VECTORS]; // A packed, A in place; of 1, 2, ... vectors: the last panel may hold fewer than the others
+    TileKernel *wide[2];        // of `panels` whole panels
     size_t panels;
 } TileKernels;
 
@@ -114,12 +120,18 @@ typedef struct {
 #else
 #define EACH_WIDTH(X, rows) X(rows, 1)
 #endif
-#define TILE_KERNEL(rows, vectors) static void tile_##rows##x##vectors(const Tile *tile) { tile_run(tile, rows, vectors); }
-#define TILE_KERNELS(rows, panels) EACH_WIDTH(TILE_KERNEL, rows) static void wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels); }
+#define TILE_KERNEL(rows, vectors) \
+    static void tile_##rows##x##vectors(const Tile *tile) { tile_run(tile, rows, vectors, false); } \
+    static void in_place_##rows##x##vectors(const Tile *tile) { tile_run(tile, rows, vectors, true); }
+#define TILE_KERNELS(rows, panels) \
+    EACH_WIDTH(TILE_KERNEL, rows) \
+    static void wide_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels, false); } \
+    static void wide_in_place_##rows(const Tile *tile) { tile_run(tile, rows, VECTORS * panels, true); }
 TILE_LIST(TILE_KERNELS)
 #define TILE_NAME(rows, vectors) tile_##rows##x##vectors,
-#define TILE_ENTRY(rows, panels) {{EACH_WIDTH(TILE_NAME, rows)}, wide_##rows, panels},
-static const TileKernels tile_kernels[TILE_ROWS + 1] = {{{NULL}, NULL, 0}, TILE_LIST(TILE_ENTRY)};
+#define IN_PLACE_NAME(rows, vectors) in_place_##rows##x##vectors,
+#define TILE_ENTRY(rows, panels) {{{EACH_WIDTH(TILE_NAME, rows)}, {EACH_WIDTH(IN_PLACE_NAME, rows)}}, {wide_##rows, wide_in_place_##rows}, panels},
+static const TileKernels tile_kernels[TILE_ROWS + 1] = {{{{NULL}}, {NULL}, 0}, TILE_LIST(TILE_ENTRY)};
 
 size_t KERNEL(gemm_tile_panels)(size_t rows) { return tile_kernels[rows].panels; }
 size_t KERNEL(gemm_tile_stretch)(size_t k) { return k / LINE * FETCHED * LINE; }
@@ -127,13 +139,13 @@ size_t KERNEL(gemm_tile_stretch)(size_t k) { return k / LINE * FETCHED * LINE; }
 void KERNEL(gemm_tile)(const Tile *tile)
 {
     const TileKernels *kernels = &tile_kernels[tile->rows];
-    if (tile->columns > PANEL) {
-        kernels->wide(tile);
+    size_t columns = tile->columns, vectors = (columns + LANES - 1) / LANES, in_place = tile->a_row > 0;
+    if (columns > PANEL) {
+        kernels->wide[in_place](tile);
         return;
     }
-    size_t columns = tile->columns, vectors = (columns + LANES - 1) / LANES;
     if (columns == vectors * LANES) {
-        kernels->of[vectors - 1](tile);
+        kernels->of[in_place][vectors - 1](tile);
         return;
     }
     // A vector that reaches beyond the last column: computed in a tile beside, where the rest does no harm.
@@ -142,7 +154,7 @@ void KERNEL(gemm_tile)(const Tile *tile)
     t.c = beside, t.c_row = PANEL;
     for (size_t i = 0; i < tile->rows; i++)
         for (size_t j = 0; j < vectors * LANES; j++) beside[i * PANEL + j] = tile->accumulate && j < columns ? tile->c[i * tile->c_row + j] : 0;
-    kernels->of[vectors - 1](&t);
+    kernels->of[in_place][vectors - 1](&t);
     for (size_t i = 0; i < tile->rows; i++) memcpy(tile->c + i * tile->c_row, beside + i * PANEL, columns * sizeof *beside);
 }
 
