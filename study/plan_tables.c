@@ -41,19 +41,19 @@ static bool has_trajectory(const Plan *plan, size_t arm)
     return true;
 }
 
-// What the cheapest aligned arm cost in all, mean over seeds; 0: there are fewer than two.
+// What the cheapest run of an aligned arm cost in all: every arm's every seed went so far. 0: there are fewer than two arms.
 static double common_cost(const Plan *plan, const Currency *currency)
 {
     double least = 0;
     size_t arms = 0;
     for (size_t a = 0; a < plan->arm_count; a++) {
-        double sum = 0;
         if (!has_trajectory(plan, a)) continue;
         for (size_t s = 0; s < plan->seeds; s++) {
             const Trajectory *t = &plan->results[a * plan->seeds + s].trajectory;
-            sum += currency->cost(t->points + t->count - 1) / (double)plan->seeds;
+            double cost = currency->cost(t->points + t->count - 1);
+            least = (arms || s) && least < cost ? least : cost;
         }
-        least = arms++ && least < sum ? least : sum;
+        arms++;
     }
     return arms > 1 ? least : 0;
 }
