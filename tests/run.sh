@@ -9,14 +9,14 @@ export ASAN_OPTIONS="allocator_may_return_null=1" # so that memory that is not t
 log=$(mktemp) || exit 2
 trap 'rm -f "$log"' EXIT
 for program in "$@"; do
-    for attempt in 1 2 3; do # clang 14's leak checker now and then crashes itself while threads end (google/sanitizers issue 1353)
+    for attempt in 1 2 3 4 5; do # clang 14's leak checker now and then crashes itself while threads end (google/sanitizers issue 1353)
         # shellcheck disable=SC2086
         $RUNNER "$program" > "$log" 2>&1
         status=$?
         grep -q 'LeakSanitizer has encountered a fatal error' "$log" || break
         echo "    $(basename "$program"): LeakSanitizer crashed in attempt $attempt"
     done
-    ok=$(grep -c '^\[       OK \]' "$log"); bad=$(grep -c '^\[  FAILED  \] [a-z]' "$log"); skip=$(grep -c '^\[  SKIPPED \] [a-z]' "$log")
+    ok=$(grep -c '^\[       OK \]' "$log"); bad=$(grep '^\[  FAILED  \] [a-z]' "$log" | sort -u | wc -l); skip=$(grep -c '^\[  SKIPPED \] [a-z]' "$log")
     [ $status -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
     bad=$((bad > 0 && status == 0 ? 0 : bad))
     printf '%-24s %3d passed, %d failed, %d skipped\n' "$(basename "$program")" "$ok" "$bad" "$skip"
