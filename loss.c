@@ -13,8 +13,9 @@
 #include "kernels/matmul.h"
 #include "observe.h"
 
-// Logits alive at once: 4 MB keep a chunk near the cache, but each chunk reads all of the head and adds to all of its gradient.
-enum { CHUNK_FLOATS = 1 << 20, CHUNK_ROWS = 256 };
+// Logits alive at once: 4 MB keep a chunk near the cache, but each chunk reads all of the head and adds to all of its gradient, so that with
+// a large vocabulary too few rows cost more (49,152 tokens: 512 rows, 100 MB, train 3 % faster than 256).
+enum { CHUNK_FLOATS = 1 << 20, CHUNK_ROWS = 512 };
 
 int loss_scratch_init(LossScratch *s, const Model *model, const Compute *cx, size_t max_rows, Err *err)
 {
