@@ -34,17 +34,19 @@ static int make_reviews_and_model(void **state)
 // The settings of profiles/PROFILE.conf, smaller.
 #define SMALL "--train-layers 1 --layers 2 --max-steps 2 --limit 8 --eval-prompts 4 --max-new 6 --samples 2 --stage-prompts 3 --iterations 2 --held-out-tokens 9"
 
-static int plan(const char *profile, const char *options)
+static int plan_from(const char *model, const char *profile, const char *options)
 {
     const char *program = getenv("RAFT_BINARY");
     Text command = {0};
     Err err = {0};
-    assert_ok(text_printf(&command, &err, "RAFT='%s' RUNS='%s' IMDB='%s' SMOLLM2='%s/made/lm' sh tools/imdb.sh %s " SMALL " %s 2>&1 < /dev/null",
-        program ? program : "./raft", cli_folder, cli_folder, cli_folder, profile, options), &err);
+    assert_ok(text_printf(&command, &err, "RAFT='%s' RUNS='%s' IMDB='%s' SMOLLM2='%s/%s' sh tools/imdb.sh %s " SMALL " %s 2>&1 < /dev/null",
+        program ? program : "./raft", cli_folder, cli_folder, cli_folder, model, profile, options), &err);
     int status = run_shell(&cli_output, command.data);
     text_free(&command);
     return status;
 }
+
+static int plan(const char *profile, const char *options) { return plan_from("made/lm", profile, options); }
 
 static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
 {
@@ -67,6 +69,7 @@ static void heads_made_before_are_taken(void **state)
     unsetenv("HEADS");
     expect(status, 2, "learned from other texts"); // those of the built-in corpus
     assert_true(cli_have("smollm2-reviews/config.json")); // the model has read reviews before any arm begins
+    expect(plan_from("made/checkpoint", "imdb", "--arm base"), 2, "made/checkpoint: is not what it was when the run was made");
 }
 
 static void every_profile_can_be_read_and_its_arms_made(void **state)

