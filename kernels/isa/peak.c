@@ -28,18 +28,19 @@ typedef struct {
 } Operands;
 
 // Starting from memory that is volatile, with every lane another value: else a compiler computes them elsewhere, or half of them.
+// Unrolled everywhere, as tiles are: an array with an index left stays in memory where the code is checked or hardly optimised.
 static float fma_chains(Operands *operands)
 {
     const volatile float *start = operands->a;
     float lanes[LANES];
     v16 sum[CHAINS], x = v16_set(start[0]), y = v16_set(start[1]);
-    for (size_t i = 0; i < CHAINS; i++) {
+    UNROLL for (size_t i = 0; i < CHAINS; i++) {
         for (size_t lane = 0; lane < LANES; lane++) lanes[lane] = start[lane] + (float)i;
         sum[i] = v16_load(lanes);
     }
     for (size_t round = 0; round < CHAIN_LENGTH; round++)
-        for (size_t i = 0; i < CHAINS; i++) sum[i] = v16_fma(sum[i], x, y);
-    for (size_t i = 1; i < CHAINS; i++) sum[0] = v16_add(sum[0], sum[i]);
+        UNROLL for (size_t i = 0; i < CHAINS; i++) sum[i] = v16_fma(sum[i], x, y);
+    UNROLL for (size_t i = 1; i < CHAINS; i++) sum[0] = v16_add(sum[0], sum[i]);
     return v16_sum(sum[0]);
 }
 
