@@ -41,11 +41,14 @@ int raft(const char *format, ...)
     return run_raft(&cli_output, "%s", expanded);
 }
 
+// All of it: cmocka cuts a message off, and what a sanitizer has to say comes last.
+static void show(const char *text) { fprintf(stderr, "%s\n", text); }
+
 void expect(int status, int wanted, const char *fragment)
 {
     const char *said = cli_output.data ? cli_output.data : "";
     if (status == wanted && strstr(said, fragment)) return;
-    fprintf(stderr, "%s\n", said); // all of it: cmocka cuts a message off, and what a sanitizer has to say comes last
+    show(said);
     if (status != wanted) fail_msg("exit status %d where %d was expected; the program said what is above", status, wanted);
     fail_msg("\"%s\" was expected in what is above", fragment);
 }
@@ -55,7 +58,9 @@ json_t *raft_json(const char *arguments)
     int status = raft("%s --json 2> @/err < /dev/null #", arguments); // '#': run_raft's own redirection
     if (status) {
         char *text = cli_standard_error();
-        fail_msg("exit status %d from %s: %s", status, arguments, text);
+        show(text);
+        free(text);
+        fail_msg("exit status %d from %s; the program said what is above", status, arguments);
     }
     json_error_t error;
     json_t *value = json_loads(cli_output.data, JSON_ALLOW_NUL, &error);
