@@ -59,7 +59,7 @@ help:
 	@echo 'make            ./raft            make demo      the whole loop on a built-in corpus, about a minute'
 	@echo 'make test       all tests'
 	@echo 'make imdb       RAFT beside PPO, best-of-K and SFT on SmolLM2 and the IMDB reviews, an hour   (IMDB=folder or archive,'
-	@echo 'make imdb-quick the same in small, ten minutes            SMOLLM2=file or folder, SEEDS=1)'
+	@echo 'make imdb-quick the same in small, five minutes           SMOLLM2=file or folder, SEEDS=1)'
 	@echo 'make imdb-full  every arm, a night                make imdb-overoptimise  long past the optimum of a weak reward'
 	@echo 'make imdb-scratch   the pipeline of make demo on the reviews, from random weights'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'

@@ -101,7 +101,7 @@ const OptionSpec option_table[] = {
     NUMBER("timeout", timeout, OPT_RANK | OPT_NEUTRAL, "30", OPTION_ABOVE_0, 1e6, "seconds", "for a reward program's reply"),
     // alignment
     CHOICE("algo", algo, OPT_ALIGN, "raft", "raft|ppo", "how to align"),
-    LIST("expert", expert, OPT_ALIGN, "SOURCE", "answers from elsewhere compete too: a checkpoint or a JSONL file; repeat for more"),
+    LIST("expert", expert, OPT_ALIGN, "SOURCE", "answers from elsewhere compete too: a checkpoint, a JSONL file or (demo, compare) human, the review itself; repeat for more"),
     TEXT("reference", reference, OPT_ALIGN | OPT_NEUTRAL, NULL, "CKPT", "p0, from which KL is measured (default: the starting checkpoint)"),
     SIZE("iterations", iterations, OPT_ALIGN, "5", 1, 16383, "", "collect, rank, fine-tune: how often"),
     SIZE("iteration", iteration, OPT_ALIGN, "0", 0, 16382, "", "which one a single step belongs to: decides its random draws"),
