@@ -149,15 +149,18 @@ static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, do
 }
 
 /* A run directory of its own, arms/NAME-sSEED. An arm that was cut off goes on in it; one that has other settings by now, or that
- * ended without its result being kept, begins anew. */
+ * ended without its result being kept, begins anew. What fails while running, a full disk say, is no reason to remove it. */
 static int open_arm_run(Run *run, const char *folder, const char *stage, const Settings *settings, const Options *o, const Compute *cx, Err *err)
 {
     Options own = *o;
-    Err ignored = {0};
+    Err why = {0};
     own.repeat = NULL; // the whole comparison is held against that run, and an arm's inputs are the comparison's
-    if (own.resume && !run_open(run, folder, stage, settings, &own, cx, &ignored)) {
+    if (own.resume && !run_open(run, folder, stage, settings, &own, cx, &why)) {
         if (!run->finished) return 0;
         run_close(run);
+    } else if (own.resume && why.status != 2) {
+        *err = why;
+        return -1;
     }
     own.force = true;
     own.resume = false;

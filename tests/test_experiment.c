@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* test_experiment.c - the experiment that begins with a pretrained checkpoint: what is taken, what is trained, what is shared. */
+#define _POSIX_C_SOURCE 200809L // symlink
 #include "tests/support_cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "files/checkpoint.h"
@@ -335,6 +337,30 @@ static void a_finished_comparison_takes_another_arm_without_making_its_heads_aga
     free(after);
 }
 
+// provenance.json is written through a file beside it: here one that lies on a full disk.
+static void an_arm_that_was_cut_off_is_kept_when_the_disk_is_full(void **state)
+{
+    (void)state;
+    if (!os_is_file("/dev/full")) skip_because("this system has no /dev/full");
+#define CUT_OFF "compare --profile contract --init @/start --seeds 1 --arm raft -o @/cut-off --resume --quiet "
+    expect(raft(CUT_OFF), 0, "raft ");
+    char *record = cli_path("cut-off/arms/raft-s1/provenance.json"), *result = cli_path("cut-off/arms/raft-s1.json");
+    char *beside = cli_path("cut-off/arms/raft-s1/provenance.json.tmp");
+    json_t *provenance = document("cut-off/arms/raft-s1/provenance.json");
+    assert_int_equal(json_object_set_new(provenance, "finished", json_false()), 0);
+    assert_int_equal(json_dump_file(provenance, record, JSON_INDENT(2)), 0);
+    json_decref(provenance);
+    assert_int_equal(remove(result), 0);
+    assert_int_equal(symlink("/dev/full", beside), 0);
+    expect(raft(CUT_OFF), 1, "provenance.json");
+    assert_true(cli_have("cut-off/arms/raft-s1/iter_000/candidates.jsonl"));
+    remove(beside);
+    expect(raft(CUT_OFF), 0, "raft ");
+    free(record);
+    free(result);
+    free(beside);
+}
+
 // ---- held-out texts -------------------------------------------------------------------------------------------------------------
 
 static void held_out_texts_are_cut_to_their_beginning(void **state)
@@ -375,6 +401,7 @@ int main(void)
         cmocka_unit_test(heads_are_shared_by_their_hash),
         cmocka_unit_test(a_head_that_nobody_asks_is_not_made),
         cmocka_unit_test(a_finished_comparison_takes_another_arm_without_making_its_heads_again),
+        cmocka_unit_test(an_arm_that_was_cut_off_is_kept_when_the_disk_is_full),
         cmocka_unit_test(held_out_texts_are_cut_to_their_beginning),
     };
     return cmocka_run_group_tests(tests, make_start, cli_remove_folder);
