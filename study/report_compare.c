@@ -244,19 +244,17 @@ static void arms_answers(Html *out, const Arms *arms)
     mem_free(columns);
 }
 
-static void arms_story(Html *out, const Arms *arms)
+// Sections that one arm tells for all.
+static const RunFiles *example_of(const Arms *arms)
 {
-    const RunFiles *example = arms_example(arms);
     static const RunFiles none;
-    report_story(out, example ? example : &none);
+    const RunFiles *example = arms_example(arms);
+    return example ? example : &none;
 }
 
-static void arms_bound(Html *out, const Arms *arms)
-{
-    const RunFiles *example = arms_example(arms);
-    static const RunFiles none;
-    report_bound(out, example ? example : &none);
-}
+static void arms_story(Html *out, const Arms *arms) { report_story(out, example_of(arms)); }
+static void arms_spreads(Html *out, const Arms *arms) { report_spreads(out, example_of(arms)); }
+static void arms_bound(Html *out, const Arms *arms) { report_bound(out, example_of(arms)); }
 
 static void arms_heads(Html *out, const Arms *arms)
 {
@@ -294,6 +292,7 @@ static const struct { const char *id, *name; void (*write)(Html *out, const Arms
     {"arms", "What is compared", arms_table},
     {"frontier", "Frontier", arms_frontiers},
     {"curves", "Curves", arms_curves},
+    {"spread", "Rewards", arms_spreads},
     {"overdone", "Over-optimisation", arms_overdone},
     {"answers", "Answers", arms_answers},
     {"bound", "Best of K", arms_bound},
