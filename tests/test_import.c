@@ -417,12 +417,21 @@ static void stories_begin_as_llama2c_tells_them(void **state)
     assert_int_equal(run_raft(&output, "import '%s' -o '%s'", bin, out), 2);
     assert_non_null(strstr(output.data, "--tokenizer FILE.bin"));
     if (run_raft(&output, "import '%s' --tokenizer '%s' -o '%s'", bin, vocabulary, out)) fail_msg("%s", output.data);
-    if (run_raft(&output, "generate '%s' --ids 1 --temperature 0 --max-new 50", out)) fail_msg("%s", output.data);
+    if (run_raft(&output, "generate '%s' --prompt '' --temperature 0 --max-new 50", out)) fail_msg("%s", output.data);
     if (!strstr(output.data,
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball"))
         fail_msg("%s", output.data);
+    static const char template_text[] = "{% for m in messages %}{{ m.content }} {% endfor %}", said[] = "Once upon a time\nand then\n";
+    char *chat_template = in_folder("stories.jinja"), *lines = in_folder("stories.txt"); // the file holds none of its own
+    write_file(chat_template, template_text, strlen(template_text));
+    write_file(lines, said, strlen(said));
+    assert_int_equal(run_raft(&output, "chat '%s' --temperature 0 --max-new 20 2>&1 < '%s' #", out, lines), 2);
+    assert_non_null(strstr(output.data, "--template FILE"));
+    if (run_raft(&output, "chat '%s' --template '%s' --temperature 0 --max-new 20 2>/dev/null < '%s' #", out, chat_template, lines))
+        fail_msg("%s", output.data);
+    assert_string_equal(output.data, "Anna was very excited. She was very excited\nreached the park. She was very happy and proud of\n");
     text_free(&output);
-    free(bin), free(vocabulary), free(out);
+    free(bin), free(vocabulary), free(out), free(chat_template), free(lines);
 }
 
 // ---- training some layers of it ---------------------------------------------------------------------------------------------------
