@@ -153,14 +153,13 @@ static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, do
 static int open_arm_run(Run *run, const char *folder, const char *stage, const Settings *settings, const Options *o, const Compute *cx, Err *err)
 {
     Options own = *o;
-    Err why = {0};
     own.repeat = NULL; // the whole comparison is held against that run, and an arm's inputs are the comparison's
-    if (own.resume && !run_open(run, folder, stage, settings, &own, cx, &why)) {
-        if (!run->finished) return 0;
-        run_close(run);
-    } else if (own.resume && why.status != 2) {
-        *err = why;
-        return -1;
+    if (own.resume) {
+        Err why = {0};
+        int status = run_open(run, folder, stage, settings, &own, cx, &why);
+        if (!status && !run->finished) return 0;
+        if (!status) run_close(run);
+        else if (why.status != 2) return *err = why, -1;
     }
     own.force = true;
     own.resume = false;

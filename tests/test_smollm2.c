@@ -4,6 +4,7 @@
 // texts are in the archive of the reviews.
 #include "tests/support.h"
 
+#include "files/corpus.h"
 #include "files/gguf_model.h"
 #include "files/jsonl.h"
 #include "loss.h"
@@ -27,7 +28,8 @@ static int open_all(void **state)
     const char *path = getenv("RAFT_SMOLLM2");
     if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
     if (!path || !*path) return 0;
-    if (gguf_open(&gguf, path, &err) || gguf_load_model(&model, &gguf, NULL, NULL, &err) || gguf_load_tokenizer(&tokenizer, &gguf, &err)) return print_error("%s\n", err.text), -1;
+    if (gguf_open(&gguf, path, &err) || gguf_load_model(&model, &gguf, NULL, NULL, &err) || gguf_load_tokenizer(&tokenizer, &gguf, &err))
+        return print_error("%s\n", err.text), -1;
     gguf_close(&gguf);
     loaded = true;
     return 0;
@@ -163,38 +165,34 @@ static void greedy_text_is_that_of_transformers(void **state)
     json_decref(lines);
 }
 
-// The reviews that the fixture names, unpacked from their archive; false: it is not there.
-static bool unpack_reviews(const json_t *lines, size_t first, size_t count, const char *folder)
+// The reviews that the fixture names, out of their archive; none when it is not there.
+static void read_reviews(Corpus *reviews, const json_t *lines, size_t first, size_t count)
 {
-    char *archive = shared_path("data/imdb/aclImdb_labeled.tar.gz");
+    char *archive = shared_path("data/imdb/aclImdb_labeled.tar.gz"), *folder = temporary_folder(), *test = path_in(folder, "aclImdb/test");
     Err err = {0};
     Text command = {0};
-    if (!archive) return false;
-    assert_ok(text_printf(&command, &err, "tar -xzf '%s' -C '%s'", archive, folder), &err);
-    for (size_t i = 0; i < count; i++)
-        assert_ok(text_printf(&command, &err, " aclImdb/%s", json_string_value(json_object_get(json_array_get(lines, first + i), "review"))), &err);
-    assert_int_equal(system(command.data), 0);
+    if (archive) {
+        assert_ok(text_printf(&command, &err, "tar -xzf '%s' -C '%s'", archive, folder), &err);
+        for (size_t i = 0; i < count; i++)
+            assert_ok(text_printf(&command, &err, " aclImdb/%s", json_string_value(json_object_get(json_array_get(lines, first + i), "review"))), &err);
+        assert_int_equal(system(command.data), 0);
+        assert_ok(corpus_read(reviews, test, &err), &err);
+    }
     text_free(&command);
-    free(archive);
-    return true;
+    remove_folder(folder);
+    free(archive), free(folder), free(test);
 }
 
-// A review's text has "<br />" for the end of a line.
-static void encode_file(TokenList *ids, const char *folder, const char *name)
+// review: "test/pos/...", where the corpus of the folder test has "pos/...".
+static TokenList tokens_of_review(const Corpus *reviews, const char *review)
 {
-    static const char line_end[] = "<br />";
     Err err = {0};
-    Text place = {0};
-    size_t length;
-    assert_ok(text_printf(&place, &err, "%s/aclImdb/%s", folder, name), &err);
-    char *text = read_file(place.data, &length);
-    for (char *at; (at = strstr(text, line_end)); length -= strlen(line_end) - 1) {
-        *at = '\n';
-        memmove(at + 1, at + strlen(line_end), strlen(at + strlen(line_end)) + 1);
-    }
-    assert_ok(tokenizer_encode(&tokenizer, ids, text, length, &err), &err);
-    free(text);
-    text_free(&place);
+    TokenList ids = {0};
+    size_t i = 0;
+    while (i < reviews->count && strcmp(reviews->items[i].id, review + strlen("test/"))) i++;
+    assert_true(i < reviews->count);
+    assert_ok(tokenizer_encode(&tokenizer, &ids, reviews->items[i].text, reviews->items[i].length, &err), &err);
+    return ids;
 }
 
 // Without the archive, encodings.jsonl holds the beginnings of the same reviews, up to 600 letters: enough for most of the 128 tokens.
@@ -204,15 +202,15 @@ static void likelihood_of_reviews_is_that_of_transformers(void **state)
     (void)state;
     enum { OTHER_TEXTS = 31, PROMPTS = 4, REVIEWS = 24 };
     json_t *lines = fixture_lines(expected_file), *texts = fixture_lines("fixtures/smollm2-135m-instruct-q4_1/encodings.jsonl");
-    char *folder = temporary_folder();
-    bool whole = unpack_reviews(lines, PROMPTS, REVIEWS, folder);
+    Corpus reviews = {0};
+    read_reviews(&reviews, lines, PROMPTS, REVIEWS);
+    bool whole = reviews.count > 0;
     size_t compared = 0;
     for (size_t i = 0; i < REVIEWS; i++) {
         const json_t *line = json_array_get(lines, PROMPTS + i);
         size_t n = (size_t)json_integer_value(json_object_get(line, "first_tokens"));
-        TokenList ids = {0};
-        if (whole) encode_file(&ids, folder, json_string_value(json_object_get(line, "review")));
-        else ids = tokens_of(json_array_get(texts, OTHER_TEXTS + i), "ids");
+        TokenList ids = whole ? tokens_of_review(&reviews, json_string_value(json_object_get(line, "review"))) :
+            tokens_of(json_array_get(texts, OTHER_TEXTS + i), "ids");
         if (whole ? ids.length >= n : ids.length == n ? n < 128 : ids.length >= n + 2) {
             Example example = {.ids = ids.ids, .length = n, .prompt = 1};
             float logprob;
@@ -228,8 +226,7 @@ static void likelihood_of_reviews_is_that_of_transformers(void **state)
     print_message("%zu of %d reviews compared\n", compared, REVIEWS);
     if (whole) assert_int_equal(compared, REVIEWS);
     else assert_true(compared >= 18);
-    remove_folder(folder);
-    free(folder);
+    corpus_free(&reviews);
     json_decref(lines);
     json_decref(texts);
 }
