@@ -51,7 +51,7 @@ TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
 IMDB_PLANS := imdb imdb-quick imdb-full imdb-overoptimise
 SECONDS ?= 60#   of `make fuzz`, for each reader
-.PHONY: all help demo test fuzz interop $(IMDB_PLANS) imdb-scratch lib install clean sanitize valgrind deps exhaustive vectors contract print-program
+.PHONY: all help demo test fuzz page interop $(IMDB_PLANS) imdb-scratch lib install clean sanitize valgrind deps exhaustive vectors contract print-program
 .DEFAULT_GOAL := all
 all: raft
 
@@ -67,6 +67,7 @@ help:
 	@echo 'make verify     checks vectors and traces with a second implementation, in Python (PYTHON=python3, with numpy)'
 	@echo 'make vectors    writes tests/vectors anew: known answers of every operation (docs/SPEC.md)'
 	@echo 'make contract   the same bits on every instruction set, compiler, -O and ARM (minutes)'
+	@echo 'make page       the pages in headless Chromium, on a phone, on a desk, printed (OUT=folder keeps screenshots)'
 	@echo 'make fuzz       readers of files under libFuzzer (SECONDS=60 each)   make interop  exports beside transformers, llama.cpp (CKPT=)'
 	@echo 'make lib        libraft.a         make install   PREFIX=$(PREFIX)      make clean'
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
@@ -142,6 +143,9 @@ $(BUILD)/tests/test_fuzz: $(BUILD)/tests/fuzz/readers.o
 # Exported models beside transformers and llama.cpp; needs their Python packages. CKPT=folder.
 interop: raft
 	$(PYTHON) tests/interop.py ./raft $(CKPT)
+# The HTML pages in a real browser.
+page: raft
+	@sh tests/page.sh ./raft $(OUT)
 fuzz:
 	@MAKE='$(MAKE)' sh tests/fuzz/run.sh $(SECONDS)
 .SECONDARY: $(TEST_BIN:%=%.o) $(TOOLS:%=%.o) $(SUPPORT) $(VECTORS)

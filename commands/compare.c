@@ -20,6 +20,7 @@
 
 typedef struct {
     Experiment e;
+    Plan plan;
     const CommandContext *cx;
 } Comparison;
 
@@ -137,15 +138,23 @@ static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResu
     return status ? -1 : 0;
 }
 
+typedef struct { const Plan *plan; const PlanArm *arm; PlanResult *result; } ArmWatch;
+
 static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
 {
-    PlanResult *result = self; // the last one counts
+    ArmWatch *watch = self;
     (void)iteration;
     (void)tokens_per_s;
     (void)line;
     (void)err;
-    if (e) result->evaluation = *e;
+    if (e) watch->result->evaluation = *e; // the last one counts
     return 0;
+}
+
+static void tell_advance(void *self, size_t iteration, size_t iterations, double seconds)
+{
+    const ArmWatch *watch = self;
+    plan_under_way(watch->plan, watch->arm, iteration, iterations, seconds);
 }
 
 /* A run directory of its own, arms/NAME-sSEED. An arm that was cut off goes on in it; one that has other settings by now, or that
@@ -185,7 +194,8 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
         state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
     Alignment alignment = {0};
-    AlignmentListener listener = {.self = result, .measured = keep_evaluation};
+    ArmWatch watch = {&c->plan, arm, result};
+    AlignmentListener listener = {.self = &watch, .measured = keep_evaluation, .advanced = tell_advance};
     if (!status) status = experiment_run_alignment(&alignment, e, o, &policy, arm->kind == ARM_PPO ? &ppo : NULL, &run, &state, listener, err) ||
         run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) || trajectory_of_run(&result->trajectory, &run, err) || run_finish(&run, err);
     result->generated = alignment.generated;
@@ -231,8 +241,9 @@ static double arm_work(const Comparison *c, ArmKind kind, const Options *o)
 }
 
 // Once texts are read and prompts cut; the caller frees it.
-static double *plan_work(const Comparison *c, const Plan *plan, Err *err)
+static double *plan_work(const Comparison *c, Err *err)
 {
+    const Plan *plan = &c->plan;
     double *work = mem_new(err, plan->arm_count, sizeof *work);
     for (size_t a = 0; work && a < plan->arm_count; a++) {
         ArmSettings s;
@@ -299,23 +310,23 @@ static int run(CommandContext *cx, Err *err)
     static const char *const usual[] = {"base", "sft", "best-of", "raft", "ppo"};
     Comparison c = {.cx = cx};
     Options align;
-    Plan plan = {0};
+    Plan *plan = &c.plan;
     const Options *o = &cx->options;
     uint64_t key = 0;
     if (cx->word_count) return err_input(err, "compare: unexpected \"%s\"; everything is named by options", cx->words[0]);
-    if (plan_open(&plan, o->output, o->arm.count ? o->arm.items : usual, o->arm.count ? o->arm.count : sizeof usual / sizeof *usual, o->seed, o->seeds,
+    if (plan_open(plan, o->output, o->arm.count ? o->arm.items : usual, o->arm.count ? o->arm.count : sizeof usual / sizeof *usual, o->seed, o->seeds,
             0, o->resume, o->quiet, err)) return -1;
-    int status = check_arms(cx, &plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
+    int status = check_arms(cx, plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
         experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_make_tokenizer(&c.e, err) ||
         experiment_make_language_model(&c.e, err) || experiment_make_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
         plan_key(&key, &c, err);
-    plan.key = key;
-    double *work = status ? NULL : plan_work(&c, &plan, err);
-    plan.work = work;
+    plan->key = key;
+    double *work = status ? NULL : plan_work(&c, err);
+    plan->work = work;
     if (!status && !work) status = -1;
-    if (!status) status = plan_run(&plan, run_arm, &c, err) || print(&plan, o, err) || run_finish(&c.e.run, err);
+    if (!status) status = plan_run(plan, run_arm, &c, err) || print(plan, o, err) || run_finish(&c.e.run, err);
     experiment_close(&c.e);
-    plan_close(&plan);
+    plan_close(plan);
     mem_free(work);
     return status ? -1 : 0;
 }

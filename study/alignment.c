@@ -132,7 +132,9 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     samples_free(&answers);
     if (status) return -1;
     if (run_timing_at(a->run, "evaluate", e.sample_seconds, e.tokens, &(RunPlace){iteration, a->generated, elapsed}, err)) return -1;
-    a->measuring += os_now_s() - started;
+    double took = os_now_s() - started;
+    if (run_timing(a->run, "measure", took - e.sample_seconds, 0, err)) return -1; // rewards, perplexity, KL of those answers
+    a->measuring += took;
     return write_measures(a, iteration, &e, iteration > 0, rate(e.tokens, e.sample_seconds), sight.why, err);
 }
 
@@ -189,6 +191,9 @@ static int save_ranked(Alignment *a, const CandidateList *candidates, Err *err)
 
 static int after_ranking(Alignment *a, size_t iteration, const CandidateList *candidates, Err *err)
 {
+    progress_update(&a->bar, candidates->count, 0, "");
+    progress_finish(&a->bar, "");
+    if (run_timing(a->run, "rank", progress_seconds(&a->bar), 0, err)) return -1;
     if (measure_stage(a, candidates, err) || candidates_record(candidates, err)) return -1;
     char *path = candidates_path(a, iteration, err);
     int status = path ? candidates_write(candidates, path, err) || save_ranked(a, candidates, err) : -1;
@@ -207,7 +212,9 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
         a->sample_seconds = a->policy->sample_seconds;
         a->sampled_tokens = a->policy->sampled_tokens;
         a->generated += a->sampled_tokens;
-        return run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err);
+        if (run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err)) return -1;
+        progress_start(&a->bar, "rank", "answer", candidates->count, a->quiet);
+        return 0;
     }
     if (!strcmp(step, "ranked")) return after_ranking(a, iteration, candidates, err);
     snprintf(note, sizeof note, "%zu of %zu kept, loss %.3f", a->kept.n, candidates->count, a->policy->last.loss);
@@ -365,6 +372,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     while (!status && !a->stopped && (a->iteration < a->iterations || a->phase == MEASURE)) {
         if (a->phase != MEASURE) status = iterate(a, err);
         else status = measure_model(a, a->iteration, err) || next(a, a->iteration, COLLECT, err) ? -1 : 0;
+        if (!status && !a->stopped && a->phase == COLLECT && a->listener.advanced) a->listener.advanced(a->listener.self, a->iteration, a->iterations, a->seconds);
     }
     mem_free(a->scores);
     a->state->scores = NULL;

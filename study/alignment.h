@@ -28,6 +28,7 @@ typedef struct {
     void *self;
     int (*ranked)(void *self, size_t iteration, const CandidateList *candidates, Err *err);
     int (*measured)(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err);
+    void (*advanced)(void *self, size_t iteration, size_t iterations, double seconds); // so many are done, and measured where they are
 } AlignmentListener;
 
 typedef struct {

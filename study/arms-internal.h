@@ -13,7 +13,7 @@ typedef struct {
     bool counted, timed;       // generated and seconds are known
 } ArmPoint;
 
-typedef struct { double sampling, learning, measuring, trained_tokens; } ArmCost; // seconds and tokens, means over seeds
+typedef struct { double sampling, ranking, learning, measuring, trained_tokens; } ArmCost; // seconds and tokens, means over seeds
 
 typedef struct {
     char *name, *kind;         // kind: base, best-of, sft, raft or ppo

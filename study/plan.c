@@ -141,17 +141,26 @@ static int write_result(const PlanResult *result, const char *path, const char *
     return status ? -1 : 0;
 }
 
-// By the arms that are done: how long the others will take.
-static void tell_progress(const Plan *plan)
+static double work_of(const Plan *plan, size_t arm) { return plan->work ? plan->work[arm] : 1; }
+
+// By what is done, of the arm under way some seconds that were a part of its work: how long the rest will take.
+static void tell_progress(const Plan *plan, const char *under_way, double seconds, double work)
 {
-    double seconds = 0, done = 0, left = 0;
+    double done = work, left = -work;
     size_t count = 0;
     for (size_t i = 0; i < plan->arm_count * plan->seeds; i++) {
-        double work = plan->work ? plan->work[i / plan->seeds] : 1;
-        if (plan->results[i].done) seconds += plan->results[i].seconds, done += work, count++;
-        else left += work;
+        if (plan->results[i].done) seconds += plan->results[i].seconds, done += work_of(plan, i / plan->seeds), count++;
+        else left += work_of(plan, i / plan->seeds);
     }
-    progress_plan("plan", count, plan->arm_count * plan->seeds, "arm", done > 0 ? seconds * left / done : 0);
+    if (!plan->quiet) progress_plan("plan", count, plan->arm_count * plan->seeds, "arm", under_way, done > 0 ? seconds * left / done : 0);
+}
+
+void plan_under_way(const Plan *plan, const PlanArm *arm, size_t iteration, size_t iterations, double seconds)
+{
+    char what[80];
+    if (!iteration || iteration == iterations) return; // its start is the end of another, and its end is told by plan_run
+    snprintf(what, sizeof what, "%.40s %zu of %zu", arm->name, iteration, iterations);
+    tell_progress(plan, what, seconds, work_of(plan, (size_t)(arm - plan->arms)) * (double)iteration / (double)iterations);
 }
 
 static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult *result, PlanRunner run, void *self, Err *err)
@@ -172,7 +181,7 @@ static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult 
         fprintf(stderr, "%-12s seed %" PRIu64 "  reward %7.3f  %6.1f s%s\n", arm->name, seed, result->evaluation.reward.mean, result->seconds,
             found ? "  (taken from the directory)" : "");
     result->done = !status;
-    if (!status && !plan->quiet) tell_progress(plan);
+    if (!status) tell_progress(plan, "", 0, 0);
     mem_free(path);
     return status ? err_prefix(err, "arm %s, seed %" PRIu64, arm->name, seed) : 0;
 }

@@ -52,6 +52,8 @@ typedef int (*PlanRunner)(void *self, const PlanArm *arm, uint64_t seed, PlanRes
 int plan_open(Plan *plan, const char *folder, const char *const *arms, size_t arm_count, uint64_t first_seed, size_t seeds, uint64_t key,
     bool resume, bool quiet, Err *err);
 int plan_run(Plan *plan, PlanRunner run, void *self, Err *err);
+// For a runner whose arm goes in iterations: so many are done, after so many seconds. Tells how much time the plan still needs.
+void plan_under_way(const Plan *plan, const PlanArm *arm, size_t iteration, size_t iterations, double seconds);
 size_t plan_generated(const Plan *plan, size_t arm); // mean over seeds
 int plan_table(Text *out, const Plan *plan, Err *err); // a row an arm: mean [low, high] of the main measures
 int plan_markdown(Text *out, const Plan *plan, Err *err); // what comparison.md holds

@@ -79,9 +79,9 @@ void progress_finish(Progress *p, const char *note)
     fputc('\n', stderr);
 }
 
-void progress_plan(const char *name, size_t done, size_t total, const char *unit, double left)
+void progress_plan(const char *name, size_t done, size_t total, const char *unit, const char *under_way, double left)
 {
-    fprintf(stderr, "%-10s %zu of %zu %ss", name, done, total, unit);
+    fprintf(stderr, "%-10s %zu of %zu %ss%s%s", name, done, total, unit, *under_way ? ", " : "", under_way);
     if (left > 0) {
         fputs("  about ", stderr);
         print_time(left);

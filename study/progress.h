@@ -15,8 +15,8 @@ typedef struct { const char *stage, *unit; size_t total, done, tokens; double st
 void progress_start(Progress *progress, const char *stage, const char *unit, size_t total, bool quiet);
 void progress_update(Progress *progress, size_t done, size_t tokens, const char *note);
 void progress_finish(Progress *progress, const char *note);
-// A line on a plan of several stages: "plan       3 of 15 arms  41 min 10 s left"; left 0: not known.
-void progress_plan(const char *name, size_t done, size_t total, const char *unit, double left);
+// A line on a plan of several stages: "plan       3 of 15 arms, ppo 2 of 8  about 41 min 10 s left"; left 0: not known.
+void progress_plan(const char *name, size_t done, size_t total, const char *unit, const char *under_way, double left);
 double progress_seconds(const Progress *progress); // since the start, `before` (of a process that was cut off) included
 
 #endif

@@ -40,6 +40,10 @@ typedef struct { char *stage; double seconds, tokens; size_t times; } StageTime;
 typedef struct { double sample_seconds, learn_seconds; } IterationTime;
 // The candidates of iter_NNN, in the file's order. own: drawn by the policy and by no expert.
 typedef struct { size_t iteration, count, slots, kept, tokens; float *rewards; uint32_t *slot; bool *selected, *own; } RewardSpread;
+// What is shown of them: the candidates of the first prompt or, where each prompt has one only, of the first few. One that was kept
+// may follow, for a group of which none was.
+typedef struct { SampleList samples; size_t group; } StageExample;
+enum { EXAMPLE_PROMPTS = 8 };
 
 typedef struct {
     IterationRow *rows;
@@ -47,8 +51,8 @@ typedef struct {
     StageTime *times;
     RewardSpread *spreads;
     IterationTime *seconds;     // of each iteration
-    size_t row_count, curve_count, time_count, spread_count, seconds_count, unknown_lines;
-    SampleList first, last;     // the candidates of the first iteration, and of the last when it is another one
+    size_t row_count, curve_count, time_count, spread_count, example_count, seconds_count, unknown_lines;
+    StageExample *examples;     // [spread_count]
     SampleList before, after;   // answers to the evaluation prompts; both or none
     json_t *heads, *provenance; // NULL: the run has no such file
     Text settings;              // settings.conf as it is

@@ -109,8 +109,9 @@ static void add_costs(Arm *arm)
     for (size_t r = 0; r < arm->run_count; r++) {
         const RunFiles *run = arm->runs + r;
         arm->cost.sampling += stage_seconds(run, "collect") / n;
+        arm->cost.ranking += stage_seconds(run, "rank") / n;
         arm->cost.learning += stage_seconds(run, "finetune") / n;
-        arm->cost.measuring += stage_seconds(run, "evaluate") / n;
+        arm->cost.measuring += (stage_seconds(run, "evaluate") + stage_seconds(run, "measure")) / n;
         arm->cost.trained_tokens += stage_tokens(run, "finetune") / n;
     }
 }
@@ -119,9 +120,10 @@ static void add_costs(Arm *arm)
 static void find_samples(Arm *arm)
 {
     double samples;
-    const SampleList *list = arm->run_count ? &arm->runs->first : NULL;
-    if (list && list->count)
-        while (arm->K < list->count && list->items[arm->K].slot == list->items[0].slot) arm->K++;
+    const StageExample *first = arm->run_count && arm->runs->example_count ? arm->runs->examples : NULL;
+    const Sample *items = first ? first->samples.items : NULL;
+    if (first && first->group)
+        while (arm->K < first->group && items[arm->K].slot == items[0].slot) arm->K++;
     else if (arm->run_count && run_number(arm->runs, "samples", &samples)) arm->K = (size_t)samples;
 }
 
@@ -340,7 +342,7 @@ const RunFiles *arms_example(const Arms *arms)
     const RunFiles *found = NULL;
     for (size_t a = 0; a < arms->count; a++) {
         const Arm *arm = arms->arms + a;
-        if (!arm->run_count || !arm->runs->first.count) continue;
+        if (!arm->run_count || !arm->runs->example_count) continue;
         if (!found || (report_is_ppo(found) && !report_is_ppo(arm->runs))) found = arm->runs;
     }
     return found;

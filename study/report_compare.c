@@ -194,7 +194,7 @@ static void cost_row(Html *out, const Arm *arm)
     html_row_name(out, arm->name);
     count_cell(out, arm->generated);
     count_cell(out, cost->trained_tokens);
-    const double seconds[] = {cost->sampling, cost->learning, cost->measuring, arm->seconds};
+    const double seconds[] = {cost->sampling, cost->ranking, cost->learning, cost->measuring, arm->seconds};
     for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
         if (seconds[i] > 0) html_puts(out, "<td class=\"n\">"), report_duration(out, seconds[i]), html_puts(out, "</td>");
         else html_puts(out, "<td class=\"n\"><span class=\"hidden\">not told</span>–</td>");
@@ -204,11 +204,10 @@ static void cost_row(Html *out, const Arm *arm)
 
 static void arms_cost(Html *out, const Arms *arms)
 {
-    const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">learning", ">measuring", ">in all"};
+    const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">ranking", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
     html_puts(out, "<p>Means over seeds. RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. Seconds are\n"
-        "those of the machine of the run. In all: everything between the beginning and the end of an arm, scoring and measuring\n"
-        "included.</p>\n");
+        "those of the machine of the run. Measuring is answering the evaluation prompts and judging the answers; in all is all of it.</p>\n");
     html_table(out, "costs", "measures", "Tokens and wall-clock time of each arm");
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t a = 0; a < arms->count; a++) cost_row(out, arms->arms + a);

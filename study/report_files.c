@@ -324,17 +324,34 @@ static int by_number(const void *left, const void *right)
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
+// Takes the samples, of which those that are not shown go.
+static int add_example(RunFiles *files, SampleList *samples, Err *err)
+{
+    StageExample *e = report_list_add(&files->examples, &files->example_count, sizeof *files->examples, err);
+    if (!e) return -1;
+    Sample *items = samples->items;
+    size_t n = samples->count;
+    while (e->group < n && items[e->group].slot == items[0].slot) e->group++;
+    if (e->group == 1) e->group = n < EXAMPLE_PROMPTS ? n : EXAMPLE_PROMPTS;
+    bool kept = false;
+    for (size_t i = 0; i < e->group; i++) kept |= items[i].selected;
+    e->samples = *samples;
+    e->samples.count = e->group;
+    for (size_t i = e->group; i < n; i++) {
+        if (kept || !items[i].selected) sample_clear(items + i);
+        else e->samples.items[e->samples.count++] = items[i], kept = true;
+    }
+    *samples = (SampleList){0};
+    return 0;
+}
+
 static int read_candidates(RunFiles *files, const char *folder, const IterationFolder *from, Err *err)
 {
     SampleList samples = {0};
     char *inner = os_join(err, folder, from->name), *path = NULL;
     int status = inner ? find(&path, inner, "candidates.jsonl", err) : -1;
-    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) ? -1 : 0;
-    if (path && !status) { // only the first and the latest stay
-        SampleList *place = files->first.count ? &files->last : &files->first;
-        samples_free(place);
-        *place = samples;
-    } else samples_free(&samples);
+    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) || add_example(files, &samples, err) ? -1 : 0;
+    samples_free(&samples);
     mem_free(path);
     mem_free(inner);
     return status;
@@ -378,13 +395,13 @@ void run_files_free(RunFiles *files)
         RewardSpread *s = files->spreads + i;
         mem_free(s->rewards), mem_free(s->selected), mem_free(s->slot), mem_free(s->own);
     }
+    for (size_t i = 0; i < files->example_count; i++) samples_free(&files->examples[i].samples);
+    mem_free(files->examples);
     mem_free(files->seconds);
     mem_free(files->rows);
     mem_free(files->curves);
     mem_free(files->times);
     mem_free(files->spreads);
-    samples_free(&files->first);
-    samples_free(&files->last);
     samples_free(&files->before);
     samples_free(&files->after);
     json_decref(files->heads);

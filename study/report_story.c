@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_CANDIDATES = 16, SHOWN_SLOTS = 8 };
+enum { SHOWN_CANDIDATES = 16, SHOWN_ITERATIONS = 60 };
 
 // ---- step 2's table -------------------------------------------------------------------------------------------------------
 
@@ -24,15 +24,11 @@ static int by_rank(const void *left, const void *right)
     return a->rank < b->rank ? -1 : a->rank > b->rank;
 }
 
-// The candidates of the first prompt; where each prompt has one only, those of the first few prompts.
-static void make_group(Group *g, const SampleList *samples, bool ppo, const Sample **order)
+static void make_group(Group *g, const StageExample *example, bool ppo, const Sample **order)
 {
-    const Sample *items = samples->items;
+    const Sample *items = example->samples.items;
     double gold;
-    *g = (Group){.ppo = ppo};
-    while (g->count < samples->count && items[g->count].slot == items[0].slot) g->count++;
-    g->many_prompts = g->count == 1 && samples->count > 1;
-    if (g->many_prompts) g->count = samples->count < SHOWN_SLOTS ? samples->count : SHOWN_SLOTS;
+    *g = (Group){.ppo = ppo, .count = example->group, .many_prompts = example->group > 1 && items[0].slot != items[1].slot};
     for (size_t i = 0; i < g->count; i++) {
         double reward = (double)items[i].reward;
         order[i] = items + i;
@@ -107,7 +103,8 @@ static void collect_step(Html *out, const RunFiles *files)
         html_puts(out, " for each prompt, drawn at random from the model's own distribution");
     }
     html_puts(out, ". This is the first prompt of the first stage:</p>\n<blockquote>");
-    report_quote(out, "given", files->first.items[0].prompt, files->first.items[0].prompt_length);
+    const Sample *first = files->examples->samples.items;
+    report_quote(out, "given", first->prompt, first->prompt_length);
     html_puts(out, "<span class=\"words\"> …</span></blockquote></li>\n");
 }
 
@@ -139,7 +136,7 @@ static void rank_step(Html *out, const RunFiles *files, const Group *g)
     const RewardSpread *s = files->spreads;
     double beta;
     html_puts(out, "<li><h3>Rank</h3>\n<p>");
-    name_reward(out, files->first.items);
+    name_reward(out, files->examples->samples.items);
     html_puts(out, " prompt and answer and gives each candidate a number");
     if (run_number(files, "kl-beta", &beta) && beta > 0) {
         html_puts(out, ", less β = ");
@@ -164,7 +161,7 @@ static const Sample *first_kept(const Group *g, const SampleList *samples)
 
 static void finetune_step(Html *out, const RunFiles *files, const Group *g)
 {
-    const Sample *kept = first_kept(g, &files->first);
+    const Sample *kept = first_kept(g, &files->examples->samples);
     html_puts(out, "<li><h3>Fine-tune</h3>\n<p>The model is trained on what was kept, as on any text: cross-entropy, on the tokens of\n"
         "the answer only. No gradient passes through the reward.");
     if (kept) {
@@ -191,7 +188,7 @@ static void setting(Html *out, const RunFiles *files, const char *symbol, const 
 static void score_step(Html *out, const RunFiles *files, const Group *g)
 {
     html_puts(out, "<li><h3>Score</h3>\n<p>");
-    name_reward(out, files->first.items);
+    name_reward(out, files->examples->samples.items);
     html_puts(out, " prompt and answer and gives each answer a number. None is thrown away: how much an answer\n"
         "teaches depends on how it compares with what was expected.</p>\n");
     candidate_table(out, g, files->spreads->iteration);
@@ -225,29 +222,70 @@ static void ppo_step(Html *out, const RunFiles *files)
         "them as on any text.</p></li>\n");
 }
 
-static void last_iteration(Html *out, const RunFiles *files, const Sample **order)
+// ---- iteration by iteration ------------------------------------------------------------------------------------------------
+
+static void mean_rewards(Html *out, const RewardSpread *s, bool ppo)
+{
+    double all = 0, kept = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        all += (double)s->rewards[i];
+        if (s->selected[i]) kept += (double)s->rewards[i];
+    }
+    html_puts(out, "<p>Mean reward of all ");
+    html_number(out, (double)s->count, 0), html_puts(out, ": ");
+    html_number(out, all / (double)s->count, 2);
+    if (s->kept && !ppo) {
+        html_puts(out, "; of the "), html_number(out, (double)s->kept, 0), html_puts(out, " that were kept: ");
+        html_number(out, kept / (double)s->kept, 2);
+    }
+    html_puts(out, ".</p>\n");
+}
+
+// A radio button, its label and what it shows: arrow keys step from one to the next, and no script is needed.
+static void iteration_panel(Html *out, const RunFiles *files, size_t at, bool shown, const Sample **order)
 {
     Group g;
-    if (!files->last.count) return;
-    size_t iteration = files->spreads[files->spread_count - 1].iteration;
-    make_group(&g, &files->last, report_is_ppo(files), order);
-    html_printf(out, "<details><summary>The same in the last iteration, %zu</summary>\n<blockquote>", iteration);
-    report_quote(out, "given", files->last.items[0].prompt, files->last.items[0].prompt_length);
-    html_puts(out, "<span class=\"words\"> …</span></blockquote>\n");
-    candidate_table(out, &g, iteration);
-    html_puts(out, "</details>\n");
+    const RewardSpread *s = files->spreads + at;
+    const StageExample *e = files->examples + at;
+    make_group(&g, e, report_is_ppo(files), order);
+    html_printf(out, "<input type=\"radio\" name=\"iteration\" id=\"at-%zu\"%s><label for=\"at-%zu\"><span class=\"hidden\">Iteration </span>%zu</label>\n",
+        s->iteration, shown ? " checked=\"\"" : "", s->iteration, s->iteration);
+    html_puts(out, "<div class=\"panel\">");
+    mean_rewards(out, s, g.ppo);
+    if (!g.many_prompts) {
+        html_puts(out, "<blockquote>");
+        report_quote(out, "given", e->samples.items->prompt, e->samples.items->prompt_length);
+        html_puts(out, "<span class=\"words\"> …</span></blockquote>\n");
+    }
+    candidate_table(out, &g, s->iteration);
+    html_puts(out, "</div>\n");
+}
+
+// Of a long run some at equal distances, the first and the last among them. The last is shown at first: the steps tell of the first.
+static void step_through(Html *out, const RunFiles *files, const Sample **order)
+{
+    size_t n = files->example_count, shown = n < SHOWN_ITERATIONS ? n : SHOWN_ITERATIONS;
+    if (n < 2) return;
+    html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each stage and its answers. Step through them\nwith "
+        "the arrow keys");
+    if (shown < n) html_printf(out, "; %zu of %zu are shown", shown, n);
+    html_puts(out, ".</p>\n<div class=\"stepper\" role=\"radiogroup\" aria-labelledby=\"stepper-name\">\n");
+    for (size_t i = 0; i < shown; i++) iteration_panel(out, files, i * (n - 1) / (shown - 1), i + 1 == shown, order);
+    html_puts(out, "</div>\n");
 }
 
 void report_story(Html *out, const RunFiles *files)
 {
     Group g;
-    size_t most = files->first.count > files->last.count ? files->first.count : files->last.count;
+    size_t most = 1;
     bool ppo = report_is_ppo(files);
     html_section(out, "steps", "Three steps, again and again");
     html_puts(out, ppo ? "<p>Each iteration collects answers, scores them, and moves the model towards what did better than "
         "expected.</p>\n" :
         "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
-    if (!files->first.count) {
+    for (size_t i = 0; i < files->example_count; i++)
+        if (files->examples[i].group > most) most = files->examples[i].group;
+    if (!files->example_count) {
         html_missing(out, "This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.");
         return;
     }
@@ -256,13 +294,13 @@ void report_story(Html *out, const RunFiles *files)
         out->text.failed = true;
         return;
     }
-    make_group(&g, &files->first, ppo, order);
+    make_group(&g, files->examples, ppo, order);
     html_puts(out, "<ol class=\"steps\">\n");
     collect_step(out, files);
     if (ppo) score_step(out, files, &g), ppo_step(out, files);
     else rank_step(out, files, &g), finetune_step(out, files, &g);
     html_puts(out, "</ol>\n");
-    last_iteration(out, files, order);
+    step_through(out, files, order);
     html_puts(out, "</section>\n");
     mem_free(order);
 }

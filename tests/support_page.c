@@ -169,7 +169,8 @@ RunFixture make_arm(const RunFixture *f, const char *name, double shift, size_t 
     write_run(&arm, "The film", "was fine");
     for (size_t t = 0; t < measured; t++) add_row(&metrics, t, (double)t + shift, gold[t] + shift, shift);
     put(&arm, "metrics.jsonl", metrics.data);
-    put(&arm, "timing.jsonl", "{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":3,\"tokens\":12}\n"
+    put(&arm, "timing.jsonl", "{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"measure\",\"seconds\":2,\"tokens\":0}\n"
+        "{\"stage\":\"rank\",\"seconds\":4,\"tokens\":0}\n{\"stage\":\"collect\",\"seconds\":3,\"tokens\":12}\n"
         "{\"stage\":\"finetune\",\"seconds\":1,\"tokens\":50}\n{\"stage\":\"evaluate\",\"seconds\":9,\"tokens\":1}\n{\"stage\":\"collect\",\"seconds\":5,\"tokens\":12}\n"
         "{\"stage\":\"finetune\",\"seconds\":2,\"tokens\":50}\n");
     text_free(&metrics);
@@ -216,7 +217,7 @@ static const char *excerpt(const char *at)
     return text;
 }
 
-static bool is_void(const char *name) { return !strcmp(name, "meta") || !strcmp(name, "link") || !strcmp(name, "br"); }
+static bool is_void(const char *name) { return !strcmp(name, "meta") || !strcmp(name, "link") || !strcmp(name, "br") || !strcmp(name, "input"); }
 
 static void judge_id(Judge *j, const char *value, size_t n)
 {

@@ -248,6 +248,7 @@ static void compare_makes_every_arm_and_resumes(void **state)
     int status = run_raft(&output, small, folder, "");
     if (status) fail_msg("exit status %d: %s", status, output.data);
     if (!strstr(output.data, "plan       10 of 10 arms\n")) fail_msg("no plan in: %s", output.data);
+    if (!strstr(output.data, "plan       4 of 10 arms, ppo2 1 of 2  about ")) fail_msg("no plan within an arm in: %s", output.data);
     const char *const rows[] = {"\nbase ", "\nbo3 ", "\nsft ", "\nraft ", "\nppo2 "};
     for (size_t i = 0; i < 5; i++)
         if (!strstr(output.data, rows[i])) fail_msg("no row \"%s\" in: %s", rows[i] + 1, output.data);
@@ -273,6 +274,11 @@ static void compare_makes_every_arm_and_resumes(void **state)
     assert_true(json_object_get(json_array_get(way, 1), "distinct_2") && json_object_get(json_array_get(way, 1), "kl"));
     assert_true(json_integer_value(json_object_get(json_array_get(way, 1), "generated")) > 500);
     json_decref(told);
+    char *times = path_in(folder, "run/arms/raft-s1/timing.jsonl"), *stages = read_file(times, NULL);
+    for (const char *const *stage = (const char *const[]){"collect", "rank", "finetune", "evaluate", "measure", NULL}; *stage; stage++)
+        if (!stages || !strstr(stages, *stage)) fail_msg("no seconds of \"%s\" in timing.jsonl", *stage);
+    free(times);
+    free(stages);
     char *place = path_in(folder, "run/report.html"), *page = read_file(place, NULL);
     if (!page || !strstr(page, "raft compare \xC2\xB7 5 arms")) fail_msg("compare left no page");
     free(place);

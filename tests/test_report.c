@@ -62,8 +62,25 @@ static void ranks_the_first_prompts_candidates_best_first_and_marks_the_kept_one
     }
     const char *kept = strstr(table, "<tr class=\"kept\">");
     assert_true(kept && kept < strstr(table, "answer 0.0.3") && kept > strstr(table, "<tbody>"));
-    assert_int_equal(count_of(page, "<tr class=\"kept\">"), 2); // and one in the last iteration's table
+    assert_int_equal(count_of(page, "<tr class=\"kept\">"), 1 + ITERATIONS); // and one in each iteration's table below
     assert_holds(page, "<mark><span class=\"words \" dir=\"auto\"> answer 0.0.3 ");
+    free(page);
+}
+
+// Radio buttons: each followed by its label and by what it shows, one of them on.
+static void steps_through_all_iterations(void **state)
+{
+    char *page = report_page(*state), text[80];
+    assert_holds(page, "Mean reward of all 12: 0.50; of the 3 that were kept: 2.00.");
+    assert_int_equal(count_of(page, " checked=\"\">"), 1);
+    const char *at = page;
+    for (size_t t = 0; t < ITERATIONS; t++) {
+        snprintf(text, sizeof text, "name=\"iteration\" id=\"at-%zu\"%s><label for=\"at-%zu\">", t, t + 1 == ITERATIONS ? " checked=\"\"" : "", t);
+        assert_true((at = strstr(at, text)) != NULL);
+        const char *label = strstr(at, "</label>\n<div class=\"panel\">"), *answer = strstr(at, t ? ">answer 1.0.3 " : ">answer 0.0.3 ");
+        assert_true(label && answer && label < answer);
+        at = answer;
+    }
     free(page);
 }
 
@@ -255,7 +272,7 @@ static void iterations_come_in_the_order_of_their_numbers(void **state)
     const char *first = strstr(page, "<h3>Iteration 1<"), *later = strstr(page, "<h3>Iteration 999<"), *last = strstr(page,
         "<h3>Iteration 1000<");
     assert_true(first && later && last && first < later && later < last);
-    assert_holds(page, "The same in the last iteration, 1000");
+    assert_holds(page, "id=\"at-1000\" checked=\"\">");
     free(page);
 }
 
@@ -333,6 +350,7 @@ int main(void)
         RUN_TEST(tells_measures_with_intervals_and_samples),
         RUN_TEST(draws_a_chart_of_each_measure_and_of_the_loss),
         RUN_TEST(ranks_the_first_prompts_candidates_best_first_and_marks_the_kept_one),
+        RUN_TEST(steps_through_all_iterations),
         RUN_TEST(global_ranking_shows_ranks_among_all_candidates),
         RUN_TEST(measures_the_best_of_k_and_bounds_it),
         RUN_TEST(answers_of_an_expert_do_not_count_as_the_models_best),

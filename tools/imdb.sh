@@ -10,6 +10,8 @@
 set -eu
 raft=${RAFT:-./raft} runs=${RUNS:-runs} profile=${1:?usage: sh tools/imdb.sh PROFILE [--option value]...}
 shift
+step() { echo "imdb       step $1 of 4: $2" >&2; }
+step 1 "reviews, and the model"
 corpus=$(sh data/get_imdb.sh)
 model=$runs/smollm2
 if [ -n "${SMOLLM2:-}" ] && [ -f "$SMOLLM2/config.json" ]; then model=$SMOLLM2
@@ -18,11 +20,13 @@ elif [ ! -f "$model/config.json" ]; then
     "$raft" import "$file" -o "$model"
 fi
 start=$model
+step 2 "the model reads reviews"
 if [ "$profile" != imdb-quick ]; then
     start=$runs/smollm2-reviews
     "$raft" pretrain --profile imdb-reviews --corpus "$corpus/train" --init "$model" -o "$start" --resume
 fi
 set -- --profile "$profile" --corpus "$corpus" --init "$start" --resume "$@"
+step 3 "reward heads"
 case ${HEADS:-}/$profile in
 /imdb-quick) ;; # small ones, made in its own run, of the model as it comes
 ?*/*) set -- "$@" --heads-from "$HEADS" ;;
@@ -30,4 +34,5 @@ case ${HEADS:-}/$profile in
     "$raft" heads --profile imdb --corpus "$corpus" --init "$model" -o "$runs/imdb-heads" --resume
     set -- "$@" --heads-from "$runs/imdb-heads" ;;
 esac
+step 4 "the plan"
 "$raft" compare "$@"
