@@ -250,6 +250,7 @@ static int stage_draw(Stage *stage, Policy *policy, const size_t *prompts, size_
         const Model *model = source ? &policy->experts[source - 1].model : policy->model;
         SampleOptions how = policy->options.sample;
         if (source && !policy->experts[source - 1].is_model) continue;
+        if (source) how.room = NULL; // that is the policy's
         how.samples = K;
         how.first_sample = source * K;
         how.seed = policy->options.seed;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* sample-internal.h - the pool of pages (kernels.h) that sequences being generated hold. For sample.c only.
+/* sample-internal.h - the pool of pages (kernels.h) that sequences being generated hold, and what a call leaves to the next. For
+ * sample.c only.
  *
  *     float *page = pool_take(&pool);                  // one reference
  *     float *same = pool_share(&pool, page);           // another: nobody may write to it any more
@@ -9,7 +10,7 @@
 #ifndef RAFT_SAMPLE_INTERNAL_H
 #define RAFT_SAMPLE_INTERNAL_H
 
-#include "kernels/kernels.h"
+#include "sample.h"
 
 typedef struct {
     float *data;          // [count, page_floats]; memory is touched only when a page is first used
@@ -19,10 +20,19 @@ typedef struct {
 } PagePool;
 
 int pool_init(PagePool *pool, size_t count, size_t page_floats, Err *err); // free it after an error, too
+void pool_reset(PagePool *pool); // no page is held any more
 void pool_free(PagePool *pool);
 float *pool_take(PagePool *pool); // asserts that there is one: the caller sized the pool
 float *pool_share(PagePool *pool, float *page);
 float *pool_copy(PagePool *pool, const float *page);
 void pool_release(PagePool *pool, const float *page);
+
+struct SampleRoom {
+    PackedModel packed; // data NULL: none
+    PagePool pool;      // data NULL: none
+    const Model *model; // whose weights are packed
+};
+int room_pack(SampleRoom *room, const Model *model, const Compute *cx, Err *err);          // unless they are packed already
+int room_pages(SampleRoom *room, size_t count, size_t page_floats, Err *err);              // a pool of at least so many, none held
 
 #endif

@@ -114,10 +114,9 @@ typedef struct {
     size_t next;               // the first answer not yet begun
     size_t group;              // answers that start from one prefill, at most
     size_t tokens_done, answers_done;
-    PackedModel packed;
+    SampleRoom *room, own;     // room: the caller's, or own
     Workspace ws;
     LossScratch scratch;
-    PagePool pool;
     StopString stop;
     Sequence *sequences;       // [slots], the first `live` are being written
     float **page_tables;       // [slots, pages_each]
@@ -131,13 +130,13 @@ typedef struct {
     ChoiceScratch *choosers;   // [threads]
 } Sampler;
 
-static const PackedModel *packed_weights(const Sampler *s) { return s->how->max_new >= WORTH_PACKING ? &s->packed : NULL; }
+static const PackedModel *packed_weights(const Sampler *s) { return s->room->model == s->model ? &s->room->packed : NULL; }
 static const SamplePrompt *prompt_of(const Sampler *s, size_t answer) { return s->prompts + answer / s->how->samples; }
 
 static void release_sequence(Sampler *s, size_t at)
 {
     Sequence ended = s->sequences[at];
-    for (size_t i = 0; i < ended.page_count; i++) pool_release(&s->pool, ended.pages[i]);
+    for (size_t i = 0; i < ended.page_count; i++) pool_release(&s->room->pool, ended.pages[i]);
     s->sequences[at] = s->sequences[--s->live];
     s->sequences[s->live] = (Sequence){.pages = ended.pages}; // the page tables change places, too
 }
@@ -275,7 +274,7 @@ static void open_group(Sampler *s, size_t size)
     uint32_t last_row = (uint32_t)(s->ws.rows + prompt->length - 1);
     Sequence *first = open_sequence(s, last_row);
     size_t pages = (prompt->length + PAGE - 1) / PAGE;
-    while (first->page_count < pages) first->pages[first->page_count++] = pool_take(&s->pool);
+    while (first->page_count < pages) first->pages[first->page_count++] = pool_take(&s->room->pool);
     batch_continue(&s->ws, prompt->ids, prompt->length, 0, first->pages);
     for (size_t i = 1; i < size; i++) open_sequence(s, last_row);
 }
@@ -293,7 +292,7 @@ static void share_pages(Sampler *s)
         for (; q->page_count < first->page_count; q->page_count++) {
             bool full = (q->page_count + 1) * PAGE <= q->cached;
             float *page = first->pages[q->page_count];
-            q->pages[q->page_count] = full ? pool_share(&s->pool, page) : pool_copy(&s->pool, page);
+            q->pages[q->page_count] = full ? pool_share(&s->room->pool, page) : pool_copy(&s->room->pool, page);
         }
     }
 }
@@ -329,7 +328,7 @@ static int continue_answers(Sampler *s, Err *err)
     for (size_t i = 0; i < s->live; i++) {
         Sequence *q = s->sequences + i;
         const Sampled *answer = s->answers + q->answer;
-        if (q->cached % PAGE == 0) q->pages[q->page_count++] = pool_take(&s->pool);
+        if (q->cached % PAGE == 0) q->pages[q->page_count++] = pool_take(&s->room->pool);
         s->choices[s->choice_count++] = (Choice){.row = (uint32_t)s->ws.rows, .sequence = i};
         batch_continue(&s->ws, answer->ids + answer->length - 1, 1, q->cached++, q->pages);
     }
@@ -387,12 +386,12 @@ static int allocate_slots(Sampler *s, size_t prefill_rows, Err *err)
     size_t vocab = s->model->config.vocab, at_once = LOGITS_FLOATS / vocab;
     s->logits_rows = at_once < 16 ? 16 : at_once;
     if (s->logits_rows > s->slots) s->logits_rows = s->slots;
-    if (s->how->max_new >= WORTH_PACKING && packed_init(&s->packed, s->model, s->cx, err)) return -1;
+    if (s->how->max_new >= WORTH_PACKING && room_pack(s->room, s->model, s->cx, err)) return -1;
     if (workspace_init(&s->ws, s->model, s->cx, prefill_rows > s->slots ? prefill_rows : s->slots, s->slots, false, err)) return -1;
     if (loss_scratch_init(&s->scratch, s->model, s->cx, s->slots, err)) return -1;
     size_t pages; // a slot's own at most: what a group shares is its first answer's
     if (!size_multiply(s->slots, s->pages_each, &pages)) return err_failed(err, "out of memory: too many pages of keys and values");
-    if (pool_init(&s->pool, pages, model_page_floats(&s->model->config), err)) return -1;
+    if (room_pages(s->room, pages, model_page_floats(&s->model->config), err)) return -1;
     if (!(s->sequences = mem_new(err, s->slots, sizeof *s->sequences))) return -1;
     if (!(s->page_tables = mem_new(err, pages, sizeof *s->page_tables))) return -1;
     if (!(s->choices = mem_new(err, s->slots, sizeof *s->choices))) return -1;
@@ -438,10 +437,9 @@ static int sampler_init(Sampler *s, size_t prompts, Err *err)
 
 static void sampler_free(Sampler *s)
 {
-    packed_free(&s->packed);
+    sample_room_empty(&s->own);
     workspace_free(&s->ws);
     loss_scratch_free(&s->scratch);
-    pool_free(&s->pool);
     for (size_t i = 0; s->choosers && i < s->cx->threads; i++) choice_scratch_free(s->choosers + i);
     void *blocks[] = {s->stop.border, s->sequences, s->page_tables, s->choices, s->rows, s->logits, s->values, s->choosers};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) mem_free(blocks[i]);
@@ -449,7 +447,6 @@ static void sampler_free(Sampler *s)
 
 static int generate_all(Sampler *s, SampleProgress progress, void *self, Err *err)
 {
-    if (packed_weights(s)) packed_update(&s->packed, s->model, s->cx);
     while (s->answers_done < s->count) {
         mem_guard_enter(); // nothing allocates while tokens are made
         int status = begin_answers(s, err);
@@ -468,6 +465,7 @@ int sample_generate(Sampled *answers, const Model *model, const Compute *cx, con
     if (sample_check(how, model, tokenizer, err) || check_prompts(prompts, count, model, how, err)) return -1;
     if (!count) return 0;
     Sampler s = {.answers = answers, .model = model, .cx = cx, .tokenizer = tokenizer, .prompts = prompts, .how = how};
+    s.room = how->room ? how->room : &s.own;
     fp_strict();
     int status = sampler_init(&s, count, err);
     if (!status) status = generate_all(&s, progress, self, err);

@@ -18,6 +18,13 @@
 #include "model.h"
 #include "tokenizer.h"
 
+/* Memory that one call leaves to the next: packed weights and pages of keys and values, which are expensive to touch for the first
+ * time. It holds for one model, and until that model's weights change: whoever changes them empties it first. */
+typedef struct SampleRoom SampleRoom;
+SampleRoom *sample_room_new(Err *err);
+void sample_room_empty(SampleRoom *room);
+void sample_room_free(SampleRoom *room); // NULL: nothing
+
 typedef struct {
     size_t samples;        // K
     size_t first_sample;   // candidate index of the first (experts continue the count)
@@ -32,6 +39,7 @@ typedef struct {
     PhiloxStream stream;
     uint32_t iteration;
     size_t batch;          // sequences decoded together at most; changes speed and memory, never a bit
+    SampleRoom *room;      // NULL: each call has memory of its own
 } SampleOptions;
 SampleOptions sample_defaults(void);
 int sample_check(const SampleOptions *how, const Model *model, const Tokenizer *tokenizer, Err *err); // usable? sample_generate asks too

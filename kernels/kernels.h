@@ -140,7 +140,7 @@ void compute_rest(const Compute *cx);
 
 const char *blis_configuration(void); // the configuration BLIS chose ("zen3", "generic"); NULL when built without
 // The configurations worth trying on this CPU: their names, and what BLIS_ARCH_TYPE must be to get them. Returns their number.
-enum { BLIS_CONFIGURATIONS = 4 };
+enum { BLIS_CONFIGURATIONS = 8 };
 typedef struct { const char *name; int number; } BlisConfiguration;
 size_t blis_configurations(BlisConfiguration list[BLIS_CONFIGURATIONS]);
 

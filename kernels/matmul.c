@@ -35,17 +35,29 @@ const char *blis_configuration(void)
     return bli_arch_string(bli_arch_query_id());
 }
 
+// By name: which numbers there are depends on BLIS's version.
+static bool runs_here(const char *configuration)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(configuration, "skx"))
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    return avx2 && (!strcmp(configuration, "haswell") || !strncmp(configuration, "zen", 3));
+#else
+    (void)configuration;
+    return false;
+#endif
+}
+
 size_t blis_configurations(BlisConfiguration list[BLIS_CONFIGURATIONS])
 {
     bli_init();
-    arch_t ids[BLIS_CONFIGURATIONS] = {bli_arch_query_id()};
-    size_t count = 1, found = 0;
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) ids[count++] = BLIS_ARCH_SKX;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) ids[count++] = BLIS_ARCH_HASWELL, ids[count++] = BLIS_ARCH_ZEN;
-#endif
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || ids[i] != ids[0]) list[found++] = (BlisConfiguration){bli_arch_string(ids[i]), (int)ids[i]};
+    int own = (int)bli_arch_query_id();
+    size_t found = 0;
+    for (int id = 0; id < (int)BLIS_NUM_ARCHS && found < BLIS_CONFIGURATIONS; id++) {
+        const char *name = bli_arch_string((arch_t)id);
+        if (id == own || runs_here(name)) list[found++] = (BlisConfiguration){name, id};
+    }
     return found;
 }
 #else

@@ -213,6 +213,7 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
         a->sampled_tokens = a->policy->sampled_tokens;
         a->generated += a->sampled_tokens;
         if (run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err)) return -1;
+        sample_room_empty(a->policy->options.sample.room); // the weights change before anything is drawn again
         progress_start(&a->bar, "rank", "answer", candidates->count, a->quiet);
         return 0;
     }
@@ -361,13 +362,16 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->policy->train_progress = train_progress;
     a->policy->progress_self = a;
     a->policy->options.train.keeper = a->ppo ? NULL : &a->state->keeper; // PPO's short trainings are done again from their start
+    SampleRoom *room = sample_room_new(err); // what answers to evaluation prompts leave to the stage that follows
+    a->policy->options.sample.room = a->evaluate->sample.room = room;
     raft->generator = policy_generator(a->policy);
     raft->reward = reward_source(a->rewards, !a->evaluate->prompts); // with evaluation prompts gold reads their answers instead
     raft->measure_kl = !a->evaluate->prompts; // and their KL
     raft->observer = after_step;
     raft->observer_self = a;
     a->ppo_state = (Ppo){.stage = *raft, .policy = a->policy};
-    int status = a->ppo ? ppo_init(&a->ppo_state, a->ppo, err) : 0;
+    int status = room ? 0 : -1;
+    if (!status && a->ppo) status = ppo_init(&a->ppo_state, a->ppo, err);
     if (!status) status = restore(a, err);
     while (!status && !a->stopped && (a->iteration < a->iterations || a->phase == MEASURE)) {
         if (a->phase != MEASURE) status = iterate(a, err);
@@ -378,5 +382,7 @@ int alignment_run(Alignment *a, Run *run, Err *err)
     a->state->scores = NULL;
     a->state->trainer = NULL;
     ppo_free(&a->ppo_state);
+    sample_room_free(room);
+    a->policy->options.sample.room = a->evaluate->sample.room = NULL;
     return status;
 }

@@ -124,7 +124,8 @@ int bench_sample(SamplePoint *point, const Bench *bench, const BenchModel *which
     size_t answers = shape.prompts * shape.samples;
     s.how.samples = shape.samples, s.how.max_new = shape.max_new, s.how.seed = bench->seed;
     if (bench_model_init(&model, which, bench->seed, err)) return -1;
-    uint32_t *ids = mem_new(err, shape.prompts * shape.prompt_tokens, sizeof *ids);
+    s.how.room = sample_room_new(err); // call after call with the same weights
+    uint32_t *ids = s.how.room ? mem_new(err, shape.prompts * shape.prompt_tokens, sizeof *ids) : NULL;
     s.prompts = ids ? mem_new(err, shape.prompts, sizeof *s.prompts) : NULL;
     s.answers = s.prompts ? mem_new(err, answers, sizeof *s.answers) : NULL;
     int status = s.answers ? 0 : -1;
@@ -136,6 +137,7 @@ int bench_sample(SamplePoint *point, const Bench *bench, const BenchModel *which
     BenchContender c = {.work = sample_once, .self = &s};
     if (!status) status = bench_turns(&c, 1, bench, err);
     *point = (SamplePoint){.tokens_per_s = c.rate * (double)(answers * shape.max_new), .peak_fraction = c.per_peak * sampling_flops(&which->config, shape)};
+    sample_room_free(s.how.room);
     mem_free(s.answers);
     mem_free(s.prompts);
     mem_free(ids);

@@ -100,6 +100,47 @@ static void batch_size_changes_no_bit(void **state)
     model_free(&model);
 }
 
+static int stop_now(void *self, size_t tokens, size_t done, size_t total)
+{
+    (void)self, (void)tokens, (void)done, (void)total;
+    return 1;
+}
+
+// Packed weights and pages that are left from call to call: of a call that was stopped, of a smaller one, of another model, of other weights.
+static void what_a_call_leaves_changes_no_bit(void **state)
+{
+    Model models[2];
+    SamplePrompt prompts[PROMPTS];
+    Err err = {0};
+    (void)state;
+    for (size_t m = 0; m < 2; m++) small_model(models + m);
+    for (size_t i = 0; i < models[1].parameter_count; i++) models[1].parameters[i] *= 1.25f;
+    make_prompts(prompts);
+    SampleRoom *room = sample_room_new(&err);
+    assert_non_null(room);
+    SampleOptions with = usual(), without = usual();
+    with.room = room;
+    Sampled *answers = calloc(PROMPTS * K, sizeof *answers);
+    for (size_t i = 0; i < 8; i++) // each would hold pages
+        assert_failed_error(sample_generate(answers, models, &test_compute, NULL, prompts, PROMPTS, &with, stop_now, NULL, &err), &err, "was stopped");
+    free(answers);
+    for (size_t call = 0; call < 6; call++) { // models 0 0 1 0 0 0
+        const Model *model = models + (call == 2);
+        with.samples = without.samples = call == 1 ? K : 2; // more pages, then fewer
+        with.max_new = without.max_new = call == 3 ? 2 : NEW; // too few tokens to pack for
+        if (call == 5) {
+            for (size_t i = 0; i < models->parameter_count; i++) models->parameters[i] *= 0.75f;
+            sample_room_empty(room);
+        }
+        Sampled *got = generate(model, &test_compute, prompts, PROMPTS, &with, NULL), *want = generate(model, &test_compute, prompts, PROMPTS, &without, NULL);
+        for (size_t i = 0; i < PROMPTS * with.samples; i++) assert_same_answer(got + i, want + i, "what was left");
+        discard(got, PROMPTS * with.samples);
+        discard(want, PROMPTS * with.samples);
+    }
+    sample_room_free(room);
+    for (size_t m = 0; m < 2; m++) model_free(models + m);
+}
+
 static void threads_and_instruction_sets_change_no_bit(void **state)
 {
     const Kernels *list[4];
@@ -462,6 +503,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_size_changes_no_bit),
+        cmocka_unit_test(what_a_call_leaves_changes_no_bit),
         cmocka_unit_test(threads_and_instruction_sets_change_no_bit),
         cmocka_unit_test(shared_prefill_equals_one_call_a_candidate),
         cmocka_unit_test(a_token_depends_on_every_part_of_its_counter),
