@@ -70,6 +70,7 @@ void report_story(Html *out, const RunFiles *files);      // the three steps, wi
 void report_answers(Html *out, const RunFiles *files);    // the same prompts before and after
 void report_spreads(Html *out, const RunFiles *files);    // candidate rewards, an iteration each
 void report_bound(Html *out, const RunFiles *files);      // E max_k r: measured, and at most
+void report_bound_of(Html *out, const RunFiles *files, const char *arm /* NULL: the only one */);
 void report_overdone(Html *out, const RunFiles *files);   // proxy and gold over KL, the best checkpoint, monitors
 void report_summary(Html *out, const RunFiles *files);    // what changed, in figures
 void report_charts(Html *out, const RunFiles *files);
@@ -80,6 +81,7 @@ void report_training(Html *out, const RunFiles *files);   // loss by step
 // From provenance.json's options, those of the align stage first; NULL or false: not told.
 const char *run_option(const RunFiles *files, const char *key);
 bool run_number(const RunFiles *files, const char *key, double *value);
+bool report_is_global(const RunFiles *files);             // ranks all candidates of a stage together
 bool report_is_ppo(const RunFiles *files);                // by what its metrics hold, or by its settings
 
 void report_provenance(Html *out, const RunFiles *files);

@@ -205,6 +205,24 @@ static void compare_kl(Html *out, const RunFiles *files, size_t K)
     html_puts(out, "</p>\n");
 }
 
+// The best of K of what has learned the best of K is the best of K^2: log K^n - (K^n - 1)/K^n after n iterations.
+static void kl_table(Html *out, const RunFiles *files, size_t K)
+{
+    const char *const columns[] = {"iterations", ">KL, had each choice been learned exactly", ">measured"};
+    html_table(out, "kl-table", "measures narrow", "How far the model is from its start, in nats an answer");
+    html_columns(out, columns, sizeof columns / sizeof *columns);
+    for (size_t i = 0; i < files->row_count; i++) {
+        const IterationRow *row = files->rows + i;
+        double n = (double)row->iteration, log_k = host_log((double)K);
+        if (!row->measures[MEASURE_KL].n) continue;
+        html_printf(out, "<tr><th scope=\"row\">%zu</th>", row->iteration);
+        html_cell(out, n * log_k - 1 + host_exp(-n * log_k), 2);
+        report_measure_cell(out, &row->measures[MEASURE_KL], 2);
+        html_puts(out, "</tr>\n");
+    }
+    html_table_end(out);
+}
+
 static void draw_bounds(Html *out, const RunFiles *files, Bound *first)
 {
     Bound last = {0};
@@ -218,13 +236,15 @@ static void draw_bounds(Html *out, const RunFiles *files, Bound *first)
     html_puts(out, "</div>\n");
     bound_table(out, first);
     if (!report_is_ppo(files)) compare_kl(out, files, first->K);
+    if (!report_is_ppo(files) && !report_is_global(files) && files->row_count > 2) kl_table(out, files, first->K);
     bound_free(&last);
 }
 
-void report_bound(Html *out, const RunFiles *files)
+void report_bound_of(Html *out, const RunFiles *files, const char *arm)
 {
     Bound first = {0};
     html_section(out, "bound", "What choosing can give");
+    if (arm) html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, arm), html_puts(out, ".</p>\n");
     int status = files->spread_count ? bound_init(&first, files->spreads, out->err) : 0;
     if (status) out->text.failed = true;
     else if (first.K > 1) draw_bounds(out, files, &first), html_puts(out, "</section>\n");
@@ -232,3 +252,5 @@ void report_bound(Html *out, const RunFiles *files)
         "This run holds no ranked candidates (iter_000/candidates.jsonl).");
     bound_free(&first);
 }
+
+void report_bound(Html *out, const RunFiles *files) { report_bound_of(out, files, NULL); }

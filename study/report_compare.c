@@ -253,7 +253,17 @@ static const RunFiles *example_of(const Arms *arms)
 
 static void arms_story(Html *out, const Arms *arms) { report_story(out, example_of(arms)); }
 static void arms_spreads(Html *out, const Arms *arms) { report_spreads(out, example_of(arms)); }
-static void arms_bound(Html *out, const Arms *arms) { report_bound(out, example_of(arms)); }
+
+// Of the arm with the most candidates to a prompt, whose curve holds those of the others.
+static void arms_bound(Html *out, const Arms *arms)
+{
+    const Arm *most = NULL;
+    for (size_t a = 0; a < arms->count; a++) {
+        const Arm *arm = arms->arms + a;
+        if (!strcmp(arm->kind, "raft") && arm->run_count && (!most || arm->K > most->K)) most = arm;
+    }
+    report_bound_of(out, most ? most->runs : example_of(arms), most ? most->name : NULL);
+}
 
 static void arms_heads(Html *out, const Arms *arms)
 {

@@ -84,7 +84,7 @@ static void candidate_table(Html *out, const Group *g, size_t iteration)
 
 // ---- the three steps ------------------------------------------------------------------------------------------------------
 
-static bool is_global(const RunFiles *files)
+bool report_is_global(const RunFiles *files)
 {
     const char *mode = run_option(files, "mode");
     return mode && !strcmp(mode, "global");
@@ -143,7 +143,7 @@ static void rank_step(Html *out, const RunFiles *files, const Group *g)
         html_number(out, beta, 3);
         html_puts(out, " times log(p/p₀), how far the model has moved");
     }
-    html_puts(out, is_global(files) ? ". The best of all candidates are kept: " : ". The best answer to each prompt is kept: ");
+    html_puts(out, report_is_global(files) ? ". The best of all candidates are kept: " : ". The best answer to each prompt is kept: ");
     html_number(out, (double)s->kept, 0), html_puts(out, " of "), html_number(out, (double)s->count, 0);
     html_puts(out, ". Of equals, the earlier one.</p>\n");
     candidate_table(out, g, s->iteration);

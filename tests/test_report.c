@@ -123,6 +123,7 @@ static void measures_the_best_of_k_and_bounds_it(void **state)
     assert_holds(page, "<th scope=\"row\">2</th><td class=\"n\">1.333 "); // of 0, 1, 2, 3: (1 + 2 * 2 + 3 * 3) / 6 - 1, of subsets of two
     assert_holds(page, "for K = 4 that is 0.64 nats an answer. A model that learned exactly the choice of one iteration would be there; "
         "measured after iteration 1: 2.50 nats");
+    assert_lacks(page, "kl-table"); // one iteration: that sentence
     free(page);
 }
 

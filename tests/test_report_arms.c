@@ -26,6 +26,8 @@ static void shows_every_arm_with_intervals_over_seeds(void **state)
     assert_holds(page, ">arms/bo4-s1</span>");
     assert_holds(page, "<section id=\"spread\"");
     assert_holds(page, "Rewards of the candidates of iteration 1"); // of the arm that tells the story
+    assert_holds(page, "Shown with the candidates of raft.");
+    assert_holds(page, "<th scope=\"row\">2</th><td class=\"n\">1.84</td><td class=\"n\">4.00"); // the best of 4 of the best of 4
     assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">24</td><td class=\"n\">100</td><td class=\"n\">8.00 s</td><td class=\"n\">4.00 s</td><td class=\"n\">3.00 s</td>"
         "<td class=\"n\">20.0 s</td><td class=\"n\">150.0 s</td>"); // sampled 3 + 5 seconds, learned 1 + 2, measured 18; 100 and 200 in all
     free(page);
