@@ -168,7 +168,7 @@ static int open_arm_run(Run *run, const char *folder, const char *stage, const S
         int status = run_open(run, folder, stage, settings, &own, cx, &why);
         if (!status && !run->finished) return 0;
         if (!status) run_close(run);
-        else if (why.status != 2) return *err = why, -1;
+        else if (!run->differs) return *err = why, -1;
     }
     own.force = true;
     own.resume = false;

@@ -273,7 +273,9 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
     json_t *now = json_object();
     run->folder = mem_copy_text(err, folder);
     int status = run->folder && now ? describe(now, command, settings, options, cx, err) : -1;
-    if (!status && like) status = !(run->expected = load_provenance(like, err)) || check_same(like, run->expected, now, err) ? -1 : 0;
+    bool differs = false;
+    if (!status && like) status = (run->expected = load_provenance(like, err)) ? 0 : -1;
+    if (!status && like) differs = (status = check_same(like, run->expected, now, err)) != 0;
     if (!status && run->resumed) status = resume(run, now, options->quiet, err);
     else if (!status) {
         run->provenance = json_incref(now);
@@ -283,6 +285,7 @@ int run_open(Run *run, const char *folder, const char *command, const Settings *
     if (!status) return 0;
     if (!like) err->status = 1;
     run_close(run);
+    run->differs = differs;
     return -1;
 }
 

@@ -28,6 +28,7 @@ typedef struct {
     json_t *provenance;
     json_t *expected;       // provenance of the run that this one goes on with or repeats; NULL: neither
     bool resumed, finished; // finished: there is nothing left to do
+    bool differs;           // run_open refused, because the run that is there was made with other settings or by another build
 } Run;
 
 // Makes the folder; one that already holds a run or a checkpoint is an error (status 2) unless --force or --resume. --force removes

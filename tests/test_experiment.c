@@ -355,7 +355,14 @@ static void an_arm_that_was_cut_off_is_kept_when_the_disk_is_full(void **state)
     expect(raft(CUT_OFF), 1, "provenance.json");
     assert_true(cli_have("cut-off/arms/raft-s1/iter_000/candidates.jsonl"));
     remove(beside);
+    char *whole = read_file(record, NULL); // so is one whose record was damaged: only other settings begin an arm anew
+    write_file(record, "{", 1);
+    expect(raft(CUT_OFF), 2, "provenance.json:1");
+    assert_true(cli_have("cut-off/arms/raft-s1/iter_000/candidates.jsonl"));
+    write_file(record, whole, strlen(whole));
+    free(whole);
     expect(raft(CUT_OFF), 0, "raft ");
+    expect(raft("compare --profile contract --init @/start --seeds 1 --arm \"raft epochs=2\" -o @/cut-off --resume --quiet"), 0, "raft ");
     free(record);
     free(result);
     free(beside);
