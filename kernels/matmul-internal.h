@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* matmul-internal.h - what matmul's blocks (kernels/isa/matmul.c) know of the register tiles (kernels/isa/tiles.c): how large
- * they are on each instruction set and how one is run; and eight lanes, in which a block of a matrix is transposed.
+ * they are on each instruction set and how one is run; and vectors in which a block of a matrix is transposed.
  */
 #ifndef RAFT_KERNELS_MATMUL_INTERNAL_H
 #define RAFT_KERNELS_MATMUL_INTERNAL_H
@@ -58,11 +58,11 @@ size_t KERNEL(gemm_tile_panels)(size_t rows); // panels that one tile takes side
 size_t KERNEL(gemm_tile_stretch)(size_t k);   // floats of next_b that one tile fetches
 
 // A strip is a product with so few rows of A that packing B would cost as much: both are read where they are.
-enum { STRIP = 16, STRIP_ROWS = 8 };
+enum { STRIP_ROWS = 8 };
 typedef struct {
-    float *c;                // [rows, c_row], STRIP columns of it
+    float *c;                // [rows, c_row]
     const float *a, *b;      // rows of A and columns of B are contiguous, a_row and b_col floats apart
-    size_t c_row, a_row, b_col, rows, k;
+    size_t c_row, a_row, b_col, rows, columns, k; // columns: a multiple of LANES
     bool accumulate;
 } Strip;
 
@@ -151,6 +151,67 @@ static inline void v8_transpose_8(v8 to[8], const float *from, size_t row)
     v8_transpose_4(to, from, row);
     v8_transpose_4(to + 4, from + 4, row);
 }
+#endif
+
+// ---- vectors that are transposed: sixteen lanes with AVX-512, else eight --------------------------------------------------
+
+#if defined(RAFT_ISA_avx512)
+typedef v16 vt;
+enum { VT_LANES = 16 };
+static inline vt vt_load(const float *p) { return v16_load(p); }
+static inline void vt_store(float *p, vt x) { v16_store(p, x); }
+static inline vt vt_set(float x) { return v16_set(x); }
+static inline vt vt_fma(vt x, vt y, vt z) { return v16_fma(x, y, z); }
+
+// Of four registers that hold rows, in each quarter: to[j] holds element j of them.
+static inline void vt_transpose_quads(vt to[4], vt r0, vt r1, vt r2, vt r3)
+{
+    vt a = _mm512_unpacklo_ps(r0, r1), b = _mm512_unpackhi_ps(r0, r1), c = _mm512_unpacklo_ps(r2, r3), d = _mm512_unpackhi_ps(r2, r3);
+    to[0] = _mm512_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0));
+    to[1] = _mm512_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2));
+    to[2] = _mm512_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0));
+    to[3] = _mm512_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2));
+}
+
+// to[j] = column j of sixteen rows: rows i, i + 4, i + 8 and i + 12 share a register from the start.
+static inline void vt_transpose_4(vt to[4], const float *from, size_t row)
+{
+    vt r[4];
+    UNROLL for (size_t i = 0; i < 4; i++, from += row) {
+        r[i] = _mm512_castps128_ps512(_mm_loadu_ps(from));
+        r[i] = _mm512_mask_broadcast_f32x4(r[i], 0x00f0, _mm_loadu_ps(from + 4 * row)); // a load under a mask, and no shuffle
+        r[i] = _mm512_mask_broadcast_f32x4(r[i], 0x0f00, _mm_loadu_ps(from + 8 * row));
+        r[i] = _mm512_mask_broadcast_f32x4(r[i], 0xf000, _mm_loadu_ps(from + 12 * row));
+    }
+    vt_transpose_quads(to, r[0], r[1], r[2], r[3]);
+}
+
+// The same for VT_LANES columns: quads of four rows each, then quads are exchanged between the registers.
+static inline void vt_transpose(vt to[VT_LANES], const float *from, size_t row)
+{
+    vt quads[4][4]; // [rows 4 i to 4 i + 3][j]: their elements j, j + 4, j + 8, j + 12, a quarter each
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        const float *at = from + 4 * i * row;
+        vt_transpose_quads(quads[i], v16_load(at), v16_load(at + row), v16_load(at + 2 * row), v16_load(at + 3 * row));
+    }
+    UNROLL for (size_t j = 0; j < 4; j++) {
+        vt even = _mm512_shuffle_f32x4(quads[0][j], quads[1][j], _MM_SHUFFLE(2, 0, 2, 0)), odd = _mm512_shuffle_f32x4(quads[0][j], quads[1][j], _MM_SHUFFLE(3, 1, 3, 1));
+        vt even2 = _mm512_shuffle_f32x4(quads[2][j], quads[3][j], _MM_SHUFFLE(2, 0, 2, 0)), odd2 = _mm512_shuffle_f32x4(quads[2][j], quads[3][j], _MM_SHUFFLE(3, 1, 3, 1));
+        to[j] = _mm512_shuffle_f32x4(even, even2, _MM_SHUFFLE(2, 0, 2, 0));
+        to[j + 8] = _mm512_shuffle_f32x4(even, even2, _MM_SHUFFLE(3, 1, 3, 1));
+        to[j + 4] = _mm512_shuffle_f32x4(odd, odd2, _MM_SHUFFLE(2, 0, 2, 0));
+        to[j + 12] = _mm512_shuffle_f32x4(odd, odd2, _MM_SHUFFLE(3, 1, 3, 1));
+    }
+}
+#else
+#define vt v8
+#define VT_LANES 8
+#define vt_load v8_load
+#define vt_store v8_store
+#define vt_set v8_set
+#define vt_fma v8_fma
+#define vt_transpose_4 v8_transpose_4
+#define vt_transpose v8_transpose_8
 #endif
 
 #endif

@@ -11,7 +11,7 @@ if [ "$("$program" info --json | tr -d ' ' | sed -n 's/.*"isa":"\([a-z0-9]*\)".*
 fi
 best=0
 for try in 1 2 3; do
-    ratio=$("$program" bench matmul --seconds 0.1 --json | tr -d ' ' | sed -n 's/.*"matmul_ratio":\([0-9.e+-]*\).*/\1/p')
+    ratio=$("$program" bench matmul --seconds 0.2 --json | tr -d ' ' | sed -n 's/.*"matmul_ratio":\([0-9.e+-]*\).*/\1/p')
     if [ -z "$ratio" ]; then echo "SKIPPED: this build is without BLIS"; exit 0; fi
     echo "ours / BLIS: $ratio"
     best=$(awk -v a="$best" -v b="$ratio" 'BEGIN {print (a > b ? a : b)}')

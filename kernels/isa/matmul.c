@@ -39,18 +39,18 @@ static void pack_any(float *panel, const float *b, size_t b_row, size_t b_col, s
     }
 }
 
-// A panel of columns that are contiguous, eight at a time.
+// A panel of columns that are contiguous, a vector of them at a time.
 static void pack_transposed(float *panel, const float *b, size_t b_col, size_t columns, size_t k)
 {
-    size_t p = 0, eights = columns / 8 * 8;
-    for (; p + 8 <= k; p += 8)
-        for (size_t j = 0; j < eights; j += 8) {
-            v8 column[8];
-            v8_transpose_8(column, b + p + j * b_col, b_col);
-            UNROLL for (size_t i = 0; i < 8; i++) v8_store(panel + (p + i) * PANEL + j, column[i]);
+    size_t p = 0, whole = columns / VT_LANES * VT_LANES;
+    for (; p + VT_LANES <= k; p += VT_LANES)
+        for (size_t j = 0; j < whole; j += VT_LANES) {
+            vt column[VT_LANES];
+            vt_transpose(column, b + p + j * b_col, b_col);
+            UNROLL for (size_t i = 0; i < VT_LANES; i++) vt_store(panel + (p + i) * PANEL + j, column[i]);
         }
-    pack_any(panel + p * PANEL, b + p, 1, b_col, 0, eights, k - p);
-    if (columns % LANES) pack_any(panel, b, 1, b_col, eights, columns, k);
+    pack_any(panel + p * PANEL, b + p, 1, b_col, 0, whole, k - p);
+    if (columns % LANES) pack_any(panel, b, 1, b_col, whole, columns, k);
 }
 
 // Panels panel_stride apart from n columns of B. Where rows of B are contiguous, a few rows at a time are read along them.
@@ -211,10 +211,10 @@ static void run_panels(const Product *g, const Block *block, float *buffer)
 static void run_strips(const Product *g, Block *block)
 {
     if (!g->b || g->m > STRIP_ROWS || g->a_col != 1 || g->b_row != 1) return;
-    size_t end = min_size(block->panel1, g->n / PANEL);
-    for (size_t j = block->panel0 * PANEL; j < end * PANEL; j += STRIP)
-        KERNEL(gemm_strip)(&(Strip){g->c + j, g->a, g->b + j * g->b_col, g->c_row, g->a_row, g->b_col, g->m, g->k, g->accumulate});
-    block->panel0 = max_size(block->panel0, end);
+    size_t end = min_size(block->panel1, g->n / PANEL), j = block->panel0 * PANEL;
+    if (block->panel0 >= end) return;
+    KERNEL(gemm_strip)(&(Strip){g->c + j, g->a, g->b + j * g->b_col, g->c_row, g->a_row, g->b_col, g->m, (end - block->panel0) * PANEL, g->k, g->accumulate});
+    block->panel0 = end;
 }
 
 // One block of C, all of k. buffer: this thread's A_FLOATS, then B_FLOATS.

@@ -8,13 +8,13 @@
  * multiply-add, and strips walk the rows of A with one index register only if they cannot know that the stride never changes. */
 #if defined(__GNUC__) && defined(RAFT_ISA_avx512)
 #define KEEP(v) __asm__ volatile("" : : "v"(v))
-#define KEEP8(v) __asm__ volatile("" : : "v"(v))
+#define KEEP_STRIP KEEP
 #elif defined(__GNUC__) && defined(RAFT_ISA_avx2)
 #define KEEP(v) __asm__ volatile("" : : "x"((v).lo), "x"((v).hi))
-#define KEEP8(v) __asm__ volatile("" : : "x"(v))
+#define KEEP_STRIP(v) __asm__ volatile("" : : "x"(v))
 #else
 #define KEEP(v) (void)(v)
-#define KEEP8(v) (void)(v)
+#define KEEP_STRIP(v) (void)(v)
 #endif
 #if defined(__clang__) && defined(RAFT_ISA_plain)
 #define INLINED static __attribute__((noinline)) // once for all sizes: software multiply-adds are long
@@ -160,54 +160,79 @@ void KERNEL(gemm_tile)(const Tile *tile)
 
 // ---- strips ----------------------------------------------------------------------------------------------------------
 
-// `vectors` times eight columns of C; `steps` (4 or 8) of p are transposed in registers at a time.
-INLINED void strip_run(const Strip *s, size_t j, const size_t rows, const size_t vectors, const size_t steps)
+// Few rows wait for B: the lines that its columns need soon, or those of the next strip, whose columns are `width` further.
+enum { AHEAD = 2 * LINE };
+INLINED void fetch_columns(const Strip *s, const float *b, size_t left, bool there, size_t width)
 {
-    const size_t c_row = s->c_row, b_col = s->b_col;
-    size_t a_row = s->a_row, left = s->k;
-    const float *a[(STRIP_ROWS + 2) / 3], *b[STRIP / 8];
-    float *c = s->c + j;
-    v8 sum[STRIP_ROWS][STRIP / 8];
-    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = s->a + i * a_row;
-    UNROLL for (size_t v = 0; v < vectors; v++) b[v] = s->b + (j + v * 8) * b_col;
-    if (s->accumulate) EACH(sum[i][v] = v8_load(c + i * c_row + v * 8));
-    else EACH(sum[i][v] = v8_set(0));
-    for (; left >= steps; left -= steps) {
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            v8 column[8];
-            if (steps == 8) v8_transpose_8(column, b[v], b_col);
-            else v8_transpose_4(column, b[v], b_col);
-            UNROLL for (size_t p = 0; p < steps; p++)
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    if (i % 3 == 0) OPAQUE(a_row);
-                    v8 x = v8_set(a[i / 3][i % 3 * a_row + p]);
-                    sum[i][v] = v8_fma(x, column[p], sum[i][v]);
-                    KEEP8(x);
-                }
-            ORDERED();
-            b[v] += steps;
-        }
-        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += steps;
-    }
-    for (size_t p = 0; p < left; p++)
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            float column[8];
-            for (size_t i = 0; i < 8; i++) column[i] = b[v][i * b_col + p];
-            UNROLL for (size_t i = 0; i < rows; i++) sum[i][v] = v8_fma(v8_set(a[i / 3][i % 3 * a_row + p]), v8_load(column), sum[i][v]);
-        }
-    EACH(v8_store(c + i * c_row + v * 8, sum[i][v]));
+    if (!there) return;
+    b += left > AHEAD ? AHEAD : width * s->b_col + AHEAD - s->k;
+    UNROLL for (size_t i = 0; i < VT_LANES; i++) FETCH(b + i * s->b_col);
 }
 
-// Two rows leave registers for eight transposed columns, four rows for two vectors of sums.
+// `vectors` vectors of columns of C from column j on. Some steps of p are transposed in registers at a time, more of them where a
+// line of B fills a vector: loads a power of two apart hinder each other.
+INLINED void strip_run(const Strip *s, size_t j, const size_t rows, const size_t vectors)
+{
+    enum { MOST_VECTORS = 4 };
+    const size_t width = vectors * VT_LANES;
+    const bool another = j + 2 * width <= s->columns; // the strip after this one
+    const size_t c_row = s->c_row, b_col = s->b_col;
+    size_t a_row = s->a_row, left = s->k;
+    const float *a[(STRIP_ROWS + 2) / 3], *b[MOST_VECTORS];
+    float *c = s->c + j;
+    vt sum[STRIP_ROWS][MOST_VECTORS];
+    UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] = s->a + i * a_row;
+    UNROLL for (size_t v = 0; v < vectors; v++) b[v] = s->b + (j + v * VT_LANES) * b_col;
+    if (s->accumulate) EACH(sum[i][v] = vt_load(c + i * c_row + v * VT_LANES));
+    else EACH(sum[i][v] = vt_set(0));
+#define STEPS(steps, transpose) \
+    for (; left >= steps; left -= steps) { \
+        UNROLL for (size_t v = 0; v < vectors; v++) { \
+            vt column[steps]; \
+            if (rows <= 2 && steps == LINE) fetch_columns(s, b[v], left, left > AHEAD || another, width); \
+            transpose(column, b[v], b_col); \
+            UNROLL for (size_t p = 0; p < steps; p++) \
+                UNROLL for (size_t i = 0; i < rows; i++) { \
+                    if (i % 3 == 0) OPAQUE(a_row); \
+                    vt x = vt_set(a[i / 3][i % 3 * a_row + p]); \
+                    sum[i][v] = vt_fma(x, column[p], sum[i][v]); \
+                    KEEP_STRIP(x); \
+                } \
+            ORDERED(); \
+            b[v] += steps; \
+        } \
+        UNROLL for (size_t i = 0; i < rows; i += 3) a[i / 3] += steps; \
+    }
+#if defined(RAFT_ISA_avx512)
+    STEPS(LINE, vt_transpose)
+#endif
+    STEPS(4, vt_transpose_4)
+#undef STEPS
+    for (size_t p = 0; p < left; p++)
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            float column[VT_LANES];
+            for (size_t i = 0; i < VT_LANES; i++) column[i] = b[v][i * b_col + p];
+            UNROLL for (size_t i = 0; i < rows; i++) sum[i][v] = vt_fma(vt_set(a[i / 3][i % 3 * a_row + p]), vt_load(column), sum[i][v]);
+        }
+    EACH(vt_store(c + i * c_row + v * VT_LANES, sum[i][v]));
+}
+
+// X(rows, vectors): as many chains as hide the latency of a multiply-add and leave registers for the transposed columns.
+#if defined(RAFT_ISA_avx512)
+#define STRIP_LIST(X) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 1) X(6, 1) X(7, 1) X(8, 1)
+#else
+#define STRIP_LIST(X) X(1, 4) X(2, 4) X(3, 2) X(4, 2) X(5, 1) X(6, 1) X(7, 1) X(8, 1)
+#endif
+
 void KERNEL(gemm_strip)(const Strip *s)
 {
+    size_t j = 0;
     switch (s->rows) {
-    case 1: strip_run(s, 0, 1, 2, 8); break;
-    case 2: strip_run(s, 0, 2, 2, 8); break;
-    case 3: strip_run(s, 0, 3, 2, 4); break;
-    case 4: strip_run(s, 0, 4, 2, 4); break;
-#define CASE(rows) case rows: for (size_t j = 0; j < STRIP; j += 8) strip_run(s, j, rows, 1, 4); break;
-    CASE(5) CASE(6) CASE(7) CASE(8)
+#define CASE(rows, vectors) case rows: \
+        for (; j + (vectors) * VT_LANES <= s->columns; j += (vectors) * VT_LANES) strip_run(s, j, rows, vectors); \
+        for (; j < s->columns; j += VT_LANES) strip_run(s, j, rows, 1); \
+        break;
+    STRIP_LIST(CASE)
 #undef CASE
     }
 }
