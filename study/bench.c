@@ -9,9 +9,10 @@
 
 #include "base/os.h"
 
-enum { FEWEST_ROUNDS = 3, USUAL_ROUNDS = 21 };
+enum { FEWEST_ROUNDS = 5, USUAL_ROUNDS = 21 };
 #define PEAK_SLICE 0.002
 #define SHORTEST_SLICE 0.003
+#define WAKING 0.02 // seconds
 
 static int ascending(const void *a, const void *b)
 {
@@ -35,17 +36,19 @@ double bench_peak(const Bench *bench)
     return bench_median(peaks, USUAL_ROUNDS);
 }
 
-// Units a second over at least so long; negative: failed. With others in turn: our threads must not keep cores busy while another
-// process is measured, and are woken before we are.
+/* Units a second over at least so long; negative: failed. With others in turn: our threads must not keep cores busy while another
+ * process is measured, and are woken before we are; a thread that wakes beside another is moved to a free core within WAKING. */
 static double one_slice(const BenchContender *c, double seconds, const Bench *bench, bool alone, Err *err)
 {
     if (c->measure) {
         compute_rest(bench->cx);
         return c->measure(c->self, seconds, err);
     }
-    if (!alone && c->work(c->self, err)) return -1;
     double start = os_now_s(), passed;
     size_t units = 0;
+    while (!alone && os_now_s() - start < WAKING)
+        if (c->work(c->self, err)) return -1;
+    start = os_now_s();
     do {
         if (c->work(c->self, err)) return -1;
         units++;
@@ -62,6 +65,7 @@ int bench_turns(BenchContender *contenders, size_t count, const Bench *bench, Er
     if (slice < SHORTEST_SLICE) slice = SHORTEST_SLICE;
     size_t rounds = 0;
     for (; rounds < BENCH_ROUNDS && (rounds < FEWEST_ROUNDS || os_now_s() - start < bench->seconds); rounds++) {
+        if (count > 1) bench->cx->k->fma_peak_flops(WAKING);
         peaks[rounds] = bench->cx->k->fma_peak_flops(PEAK_SLICE);
         for (size_t turn = 0; turn < count; turn++) {
             size_t i = (turn + rounds) % count; // nobody is always the one after the peak
