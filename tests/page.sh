@@ -66,7 +66,9 @@ document.body.append(frame);
 </script></body></html>
 JUDGE
 
-browse() { "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --enable-logging=stderr --log-level=0 \
+limit=
+if command -v timeout > /dev/null; then limit="timeout 120"; fi
+browse() { $limit "$browser" --headless=new --disable-dev-shm-usage --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --enable-logging=stderr --log-level=0 \
     --virtual-time-budget=10000 --user-data-dir="$folder/profile" "$@"; }
 failed=0
 for page in demo compare several; do
