@@ -58,33 +58,36 @@ static AttentionScratch attention_scratch(const Workspace *ws)
 
 enum {
     SHARE_ROWS = 108,      // at most: as many whole tiles as use a packed panel often enough, while a row's values stay near
+    DECODED_ROWS = 160,    // at most in a share that goes through all layers: the more, the less often weights are read
     LEAST_SHARE_ROWS = 64, // with fewer all threads go through the kernels together: each would read all weights for little
 };
 
 typedef struct { const float *wide, *narrow; } BlockPack; // a block's first and last matrix as the matmul kernel reads them
 
 typedef struct {
-    size_t layer, first, rows;
+    size_t layer, first, rows, thread;
     size_t slot;            // first row of what only this share reads: a place in the thread's cache, or its own rows
     BlockPack w;            // NULL: the matrices are read where they are
 } Share;
 
 typedef void ShareWork(const Pass *pass, const Share *share);
 
-// Rows of a share; 0: the batch is not divided. Who watches sees whole buffers, so a watched batch is not.
-static size_t share_rows(const Pass *pass)
+// Rows of a share, no more than `most`; 0: the batch is not divided. Who watches sees whole buffers, so a watched batch is not.
+static size_t cut_rows(const Pass *pass, size_t most)
 {
     const Workspace *ws = pass->ws;
     size_t threads = ws->cx->threads;
     if (ws->cx->observer || ws->cx->backend != MATMUL_OWN || ws->rows < LEAST_SHARE_ROWS * threads) return 0;
-    size_t shares = (ws->rows + SHARE_ROWS * threads - 1) / (SHARE_ROWS * threads) * threads; // as many for each thread
+    size_t shares = (ws->rows + most * threads - 1) / (most * threads) * threads; // as many for each thread
     return (ws->rows + shares - 1) / shares;
 }
 
-static void in_shares(const Pass *pass, size_t layer, const BlockPack *w, ShareWork *work)
+static size_t share_rows(const Pass *pass) { return cut_rows(pass, SHARE_ROWS); }
+
+static void in_shares_of(const Pass *pass, size_t rows, size_t layer, const BlockPack *w, ShareWork *work)
 {
     const Workspace *ws = pass->ws;
-    size_t rows = share_rows(pass), shares = rows ? (ws->rows + rows - 1) / rows : 1;
+    size_t shares = rows ? (ws->rows + rows - 1) / rows : 1;
     if (shares == 1) {
         work(pass, &(Share){.layer = layer, .rows = ws->rows, .w = *w});
         return;
@@ -99,11 +102,16 @@ static void in_shares(const Pass *pass, size_t layer, const BlockPack *w, ShareW
         OMP(omp for schedule(dynamic))
         for (size_t i = 0; i < shares; i++) {
             size_t first = i * rows;
-            Share share = {.layer = layer, .first = first, .rows = rows, .slot = shares > ws->cx->threads ? thread * rows : first, .w = *w};
+            Share share = {.layer = layer, .first = first, .rows = rows, .thread = thread, .slot = shares > ws->cx->threads ? thread * rows : first, .w = *w};
             if (share.first + rows > ws->rows) share.rows = ws->rows - share.first;
             work(pass, &share);
         }
     }
+}
+
+static void in_shares(const Pass *pass, size_t layer, const BlockPack *w, ShareWork *work)
+{
+    in_shares_of(pass, share_rows(pass), layer, w, work);
 }
 
 // The two matrices of a block: wide [out,D] that it begins with and narrow [D,in] that it ends with, at their offsets.
@@ -208,19 +216,26 @@ static void attention_output(const Pass *pass, const Share *s)
     project(pass, s, a->x_mid + at, a->attention + s->first * Q, pass->model->layers[s->layer].out, s->w.narrow, c->dim, Q, true);
 }
 
-void attention_block_forward(const Pass *pass, size_t layer)
+// Keys and values into their pages, then every query of some sequences to all that its sequence holds.
+static void attend(const Pass *pass, size_t layer, const AttentionSpan *spans, size_t count, AttentionScratch scratch)
 {
     const ModelConfig *c = &pass->model->config;
-    Workspace *ws = pass->ws;
+    const Kernels *k = pass->ws->cx->k;
     LayerActivations *a = activations(pass, layer);
     size_t Q = c->heads * c->head_dim, KV = c->kv_heads * c->head_dim;
     AttentionShape shape = attention_shape(c, layer);
+    k->attention_store(a->qkv + Q, a->qkv + Q + KV, spans, count, &shape);
+    k->attention_forward(a->attention, a->stats, a->qkv, spans, count, &shape, scratch);
+}
+
+void attention_block_forward(const Pass *pass, size_t layer)
+{
+    Workspace *ws = pass->ws;
     const PackedModel *p = pass->packed;
     BlockPack w = p ? (BlockPack){p->qkv[layer], p->out[layer]} : pack_forward(pass, attention_matrices(pass, layer));
 
     in_shares(pass, layer, &w, queries_keys_values);
-    ws->cx->k->attention_store(a->qkv + Q, a->qkv + Q + KV, ws->spans, ws->sequences, &shape);
-    ws->cx->k->attention_forward(a->attention, a->stats, a->qkv, ws->spans, ws->sequences, &shape, attention_scratch(ws));
+    attend(pass, layer, ws->spans, ws->sequences, attention_scratch(ws));
     in_shares(pass, layer, &w, attention_output);
 }
 
@@ -321,11 +336,43 @@ void feed_forward_block_backward(const Pass *pass, size_t layer)
 
 // ---- all layers --------------------------------------------------------------------------------------------------------------
 
+/* While many sequences are decoded, a token each, no row waits for another: a share goes through all layers, and threads meet once a
+ * token instead of five times a layer. Each share reads all weights, so there are few of them. */
+static bool is_decoding(const Pass *pass)
+{
+    const Workspace *ws = pass->ws;
+    size_t rows = cut_rows(pass, DECODED_ROWS);
+    if (!pass->packed || !rows || rows == ws->rows) return false;
+    for (size_t i = 0; i < ws->sequences; i++)
+        if (ws->spans[i].queries != 1) return false;
+    return true;
+}
+
+static void decode(const Pass *pass, const Share *share)
+{
+    const Workspace *ws = pass->ws;
+    const PackedModel *p = pass->packed;
+    AttentionScratch scratch = {ws->attention_scratch + share->thread * ws->attention_scratch_stride, ws->attention_scratch_stride, 1};
+    Share s = *share;
+    for (s.layer = 0; s.layer < pass->model->config.layers; s.layer++) {
+        s.w = (BlockPack){p->qkv[s.layer], p->out[s.layer]};
+        queries_keys_values(pass, &s);
+        attend(pass, s.layer, ws->spans + s.first, s.rows, scratch); // one row a sequence
+        attention_output(pass, &s);
+        s.w = (BlockPack){p->gate_up[s.layer], p->down[s.layer]};
+        feed_forward(pass, &s);
+    }
+}
+
 void model_forward(const Model *model, const PackedModel *packed, Workspace *ws)
 {
     Pass pass = {.model = model, .packed = packed, .ws = ws};
     ws->cx->k->gather_rows(ws->layers[0].x, model->parameters + model->embedding, ws->ids, ws->rows, model->config.dim);
     observe_pass(PASS_EMBEDDED, 0, model, ws);
+    if (is_decoding(&pass)) {
+        in_shares_of(&pass, cut_rows(&pass, DECODED_ROWS), 0, &(BlockPack){0}, decode);
+        return;
+    }
     for (size_t l = 0; l < model->config.layers; l++) {
         attention_block_forward(&pass, l);
         observe_pass(PASS_ATTENTION, l, model, ws);

@@ -139,6 +139,24 @@ static int part_load(Report *r, Err *err)
     return 0;
 }
 
+// How many times as fast as with one thread; of training 16 x 256 tokens and of sampling 256 sequences.
+static int part_threads(Report *r, Err *err)
+{
+    ScaleCurve curves[SCALE_CURVES];
+    if (scaling_by_threads(curves, &r->bench, true, err)) return -1;
+    const ScaleCurve *training = curves + SCALE_TRAINING_THREADS, *sampling = curves + SCALE_SAMPLING_THREADS;
+    if (!quiet(r)) puts("\nthreads    training, tokens/s  times   sampling, tokens/s  times");
+    for (size_t i = 0; i < training->count; i++) {
+        const ScalePoint *t = training->points + i, *s = sampling->points + i;
+        double t_times = t->tokens_per_s / training->points->tokens_per_s, s_times = s->tokens_per_s / sampling->points->tokens_per_s;
+        json_t *item = json_pack("{s:I,s:o,s:o,s:o,s:o}", "threads", (json_int_t)t->x, "training_tokens_per_s", json_float(t->tokens_per_s), "training_times",
+            json_float(t_times), "sampling_tokens_per_s", json_float(s->tokens_per_s), "sampling_times", json_float(s_times));
+        if (add(r, "scaling", item, err)) return -1;
+        if (!quiet(r)) printf("  %-8.0f %18.0f %6.2f %20.0f %6.2f\n", t->x, t->tokens_per_s, t_times, s->tokens_per_s, s_times);
+    }
+    return 0;
+}
+
 static json_t *curve_json(const ScaleCurve *curve, ScaleKind kind)
 {
     json_t *points = json_array();
@@ -177,7 +195,7 @@ static int part_scale(Report *r, Err *err)
 
 // In this order: peak memory only ever grows, so the small model's training comes before anything larger.
 static const struct { const char *name; int (*run)(Report *, Err *); } parts[] = {
-    {"train", part_train}, {"matmul", part_matmul}, {"sample", part_sample}, {"tokenizer", part_tokenizer}, {"load", part_load}, {"scale", part_scale},
+    {"train", part_train}, {"matmul", part_matmul}, {"sample", part_sample}, {"threads", part_threads}, {"tokenizer", part_tokenizer}, {"load", part_load}, {"scale", part_scale},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -201,7 +219,7 @@ static int run(CommandContext *cx, Err *err)
     bool all = !strcmp(wanted, "all"), known = all;
     for (size_t i = 0; i < PARTS; i++) known = known || !strcmp(wanted, parts[i].name);
     if (cx->word_count > 1 || !known)
-        return err_input(err, "bench: expected matmul, train, sample, tokenizer, load, scale or all, found \"%s\"", cx->words[cx->word_count > 1]);
+        return err_input(err, "bench: expected matmul, train, sample, threads, tokenizer, load, scale or all, found \"%s\"", cx->words[cx->word_count > 1]);
     char *program = os_program_path(err);
     r.bench.program = program;
     int status = program ? print_machine(&r, err) : -1;
@@ -215,7 +233,7 @@ static int run(CommandContext *cx, Err *err)
 
 const Command command_bench = {
     .name = "bench",
-    .operands = "[matmul|train|sample|tokenizer|load|scale|all]",
+    .operands = "[matmul|train|sample|threads|tokenizer|load|scale|all]",
     .summary = "speed, beside the peak of the CPU and beside BLIS",
     .groups = OPT_COMMON | OPT_BENCH | OPT_CORPUS,
     .help = "bench measures the fma peak first (multiply-adds that need no memory, all threads at once), then each part beside it:\n"
@@ -223,9 +241,10 @@ const Command command_bench = {
             "             configuration this CPU can run\n"
             "  train      steps of a 5.8M and a 135M model (SmolLM2's shape)\n"
             "  sample     many sequences, one, and K answers to each prompt beside as many unrelated prompts\n"
+            "  threads    training and sampling with 1, 2, 4, ... threads, and how many times as fast that is\n"
             "  tokenizer  learning from and encoding --corpus (default: reviews made from the built-in grammar)\n"
             "  load       from starting the program to the first token; a checkpoint is written to -o (bench-checkpoint.tmp) and removed\n"
-            "  scale      not in all: curves over model size, context, sequences and threads, and the roofline, drawn to -o (scaling.svg)\n"
+            "  scale      not in all: curves over model size, context, batch, sequences and threads, and the roofline, drawn to -o (scaling.svg)\n"
             "Shares of the peak count useful operations only. Speeds are medians of slices in turn with the peak, so that a machine\n"
             "that others use too gives steady ratios.",
     .needs_compute = true,

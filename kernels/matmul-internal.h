@@ -189,19 +189,26 @@ static inline void vt_transpose_4(vt to[4], const float *from, size_t row)
 // The same for VT_LANES columns: quads of four rows each, then quads are exchanged between the registers.
 static inline void vt_transpose(vt to[VT_LANES], const float *from, size_t row)
 {
+#define EVEN_QUARTERS(x, y) _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(2, 0, 2, 0))
+#define ODD_QUARTERS(x, y) _mm512_shuffle_f32x4(x, y, _MM_SHUFFLE(3, 1, 3, 1))
     vt quads[4][4]; // [rows 4 i to 4 i + 3][j]: their elements j, j + 4, j + 8, j + 12, a quarter each
     UNROLL for (size_t i = 0; i < 4; i++) {
         const float *at = from + 4 * i * row;
         vt_transpose_quads(quads[i], v16_load(at), v16_load(at + row), v16_load(at + 2 * row), v16_load(at + 3 * row));
     }
     UNROLL for (size_t j = 0; j < 4; j++) {
-        vt even = _mm512_shuffle_f32x4(quads[0][j], quads[1][j], _MM_SHUFFLE(2, 0, 2, 0)), odd = _mm512_shuffle_f32x4(quads[0][j], quads[1][j], _MM_SHUFFLE(3, 1, 3, 1));
-        vt even2 = _mm512_shuffle_f32x4(quads[2][j], quads[3][j], _MM_SHUFFLE(2, 0, 2, 0)), odd2 = _mm512_shuffle_f32x4(quads[2][j], quads[3][j], _MM_SHUFFLE(3, 1, 3, 1));
-        to[j] = _mm512_shuffle_f32x4(even, even2, _MM_SHUFFLE(2, 0, 2, 0));
-        to[j + 8] = _mm512_shuffle_f32x4(even, even2, _MM_SHUFFLE(3, 1, 3, 1));
-        to[j + 4] = _mm512_shuffle_f32x4(odd, odd2, _MM_SHUFFLE(2, 0, 2, 0));
-        to[j + 12] = _mm512_shuffle_f32x4(odd, odd2, _MM_SHUFFLE(3, 1, 3, 1));
+        vt even[2], odd[2]; // quarters 0 and 2, 1 and 3 of the upper eight rows, of the lower
+        UNROLL for (size_t h = 0; h < 2; h++) {
+            even[h] = EVEN_QUARTERS(quads[2 * h][j], quads[2 * h + 1][j]);
+            odd[h] = ODD_QUARTERS(quads[2 * h][j], quads[2 * h + 1][j]);
+        }
+        to[j] = EVEN_QUARTERS(even[0], even[1]);
+        to[j + 4] = EVEN_QUARTERS(odd[0], odd[1]);
+        to[j + 8] = ODD_QUARTERS(even[0], even[1]);
+        to[j + 12] = ODD_QUARTERS(odd[0], odd[1]);
     }
+#undef EVEN_QUARTERS
+#undef ODD_QUARTERS
 }
 #else
 #define vt v8

@@ -350,7 +350,8 @@ static int read_candidates(RunFiles *files, const char *folder, const IterationF
     SampleList samples = {0};
     char *inner = os_join(err, folder, from->name), *path = NULL;
     int status = inner ? find(&path, inner, "candidates.jsonl", err) : -1;
-    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) || add_example(files, &samples, err) ? -1 : 0;
+    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) ||
+        add_example(files, &samples, err) ? -1 : 0;
     samples_free(&samples);
     mem_free(path);
     mem_free(inner);

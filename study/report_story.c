@@ -248,9 +248,8 @@ static void iteration_panel(Html *out, const RunFiles *files, size_t at, bool sh
     const RewardSpread *s = files->spreads + at;
     const StageExample *e = files->examples + at;
     make_group(&g, e, report_is_ppo(files), order);
-    html_printf(out, "<input type=\"radio\" name=\"iteration\" id=\"at-%zu\"%s><label for=\"at-%zu\"><span class=\"hidden\">Iteration </span>%zu</label>\n",
-        s->iteration, shown ? " checked=\"\"" : "", s->iteration, s->iteration);
-    html_puts(out, "<div class=\"panel\">");
+    html_printf(out, "<input type=\"radio\" name=\"iteration\" id=\"at-%zu\"%s>", s->iteration, shown ? " checked=\"\"" : "");
+    html_printf(out, "<label for=\"at-%zu\"><span class=\"hidden\">Iteration </span>%zu</label>\n<div class=\"panel\">", s->iteration, s->iteration);
     mean_rewards(out, s, g.ppo);
     if (!g.many_prompts) {
         html_puts(out, "<blockquote>");
@@ -266,8 +265,8 @@ static void step_through(Html *out, const RunFiles *files, const Sample **order)
 {
     size_t n = files->example_count, shown = n < SHOWN_ITERATIONS ? n : SHOWN_ITERATIONS;
     if (n < 2) return;
-    html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each stage and its answers. Step through them\nwith "
-        "the arrow keys");
+    html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each stage and its answers. Step\n"
+        "through them with the arrow keys");
     if (shown < n) html_printf(out, "; %zu of %zu are shown", shown, n);
     html_puts(out, ".</p>\n<div class=\"stepper\" role=\"radiogroup\" aria-labelledby=\"stepper-name\">\n");
     for (size_t i = 0; i < shown; i++) iteration_panel(out, files, i * (n - 1) / (shown - 1), i + 1 == shown, order);

@@ -14,6 +14,7 @@
 static const struct { const char *name, *title, *x_label; } kinds[SCALE_CURVES] = {
     [SCALE_MODEL] = {"model", "Training, by size of the model", "million parameters"},
     [SCALE_CONTEXT] = {"context", "Training, by context", "tokens a sequence"},
+    [SCALE_BATCH] = {"batch", "Training, by sequences of 256 tokens", "sequences a step"},
     [SCALE_SEQUENCES] = {"sequences", "Sampling, by sequences", "sequences at once"},
     [SCALE_TRAINING_THREADS] = {"training_threads", "training", "threads"},
     [SCALE_SAMPLING_THREADS] = {"sampling_threads", "sampling", "threads"},
@@ -116,6 +117,13 @@ static int roofline(Scaling *s, Err *err)
     return status ? -1 : 0;
 }
 
+int scaling_by_threads(ScaleCurve curves[SCALE_CURVES], const Bench *bench, bool quiet, Err *err)
+{
+    Scaling s = {curves, bench, quiet};
+    memset(curves, 0, SCALE_CURVES * sizeof *curves);
+    return by_threads(&s, err);
+}
+
 int scaling_measure(ScaleCurve curves[SCALE_CURVES], const Bench *bench, bool quiet, Err *err)
 {
     static const struct { const char *name; double millions; size_t batch; } sizes[] = {{"1M", 1.05, 16}, {"5.8M", 5.8, 16}, {"25M", 29, 16}, {"135M", 134.5, 4}};
@@ -125,6 +133,8 @@ int scaling_measure(ScaleCurve curves[SCALE_CURVES], const Bench *bench, bool qu
         if (train(&s, SCALE_MODEL, sizes[i].millions, sizes[i].name, sizes[i].batch, 256, err)) return -1;
     for (size_t tokens = 64; tokens <= 1024; tokens *= 2)
         if (train(&s, SCALE_CONTEXT, (double)tokens, "5.8M", 4096 / tokens, tokens, err)) return -1;
+    for (size_t n = 1; n <= 64; n *= 2)
+        if (train(&s, SCALE_BATCH, (double)n, "5.8M", n, 256, err)) return -1;
     for (size_t n = 1; n <= 512; n *= 2)
         if (sample(&s, SCALE_SEQUENCES, (double)n, n, err)) return -1;
     return by_threads(&s, err) || roofline(&s, err) ? -1 : 0;
@@ -146,9 +156,10 @@ static double power_of_two(double x) { return host_log(x) / host_log(2); }
 
 typedef struct { ChartPoint points[2][SCALE_POINTS]; } Drawn;
 
-static void panel(Html *out, size_t place, const char *title, const Chart *chart)
+static void panel(Html *out, size_t place, const char *title, const char *note, const Chart *chart)
 {
     size_t x = place % 3 * (WIDTH + GAP), y = place / 3 * (HEIGHT + GAP + HEADING) + HEADING;
+    html_printf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%zu\" y=\"%zu\">%s</text>\n", x + WIDTH, y + 10, note);
     html_printf(out, "<text class=\"title\" x=\"%zu\" y=\"%zu\">%s</text>\n<svg x=\"%zu\" y=\"%zu\" width=\"%d\" height=\"%d\">", x + 4, y + 10, title, x, y + 20,
         WIDTH, HEIGHT);
     chart_lines(out, chart);
@@ -169,8 +180,10 @@ static void draw_curve(Html *out, size_t place, const ScaleCurve *curves, ScaleK
     }
     chart.series[0] = (ChartSeries){.name = "measured", .points = d.points[0], .count = curve->count};
     chart.series[1] = (ChartSeries){.name = "roofline", .points = d.points[1], .count = curve->count, .look = 1, .bare = true};
+    char note[80] = "";
     if (kind == SCALE_ROOFLINE) chart.series_count = 2;
-    panel(out, place, kinds[kind].title, &chart);
+    else if (curve->count) snprintf(note, sizeof note, "%.0f to %.0f tokens/s", curve->points[0].tokens_per_s, curve->points[curve->count - 1].tokens_per_s);
+    panel(out, place, kinds[kind].title, note, &chart);
 }
 
 // How many times as fast as with one thread.
@@ -187,7 +200,7 @@ static void draw_threads(Html *out, size_t place, const ScaleCurve *curves)
         }
         chart.series[s] = (ChartSeries){.name = s ? "sampling" : "training", .points = d.points[s], .count = curve->count, .look = s};
     }
-    panel(out, place, chart.title, &chart);
+    panel(out, place, chart.title, "", &chart);
 }
 
 int scaling_svg(Text *out, const ScaleCurve curves[SCALE_CURVES], const char *machine, Err *err)
@@ -202,9 +215,10 @@ int scaling_svg(Text *out, const ScaleCurve curves[SCALE_CURVES], const char *ma
     html_puts(&page, "</text>\n");
     draw_curve(&page, 0, curves, SCALE_MODEL);
     draw_curve(&page, 1, curves, SCALE_CONTEXT);
-    draw_curve(&page, 2, curves, SCALE_SEQUENCES);
-    draw_threads(&page, 3, curves);
-    draw_curve(&page, 4, curves, SCALE_ROOFLINE);
+    draw_curve(&page, 2, curves, SCALE_BATCH);
+    draw_curve(&page, 3, curves, SCALE_SEQUENCES);
+    draw_threads(&page, 4, curves);
+    draw_curve(&page, 5, curves, SCALE_ROOFLINE);
     html_puts(&page, "</svg>\n");
     int status = page.text.failed ? -1 : text_puts(out, err, page.text.data);
     text_free(&page.text);

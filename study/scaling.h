@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* scaling.h - how speed grows with the work: curves over model size, context, sequences and threads, and the roofline; as one SVG.
+/* scaling.h - how speed grows with the work: curves over model size, context, batch, sequences and threads, and the roofline; as one SVG.
  *
  *     ScaleCurve curves[SCALE_CURVES];
  *     if (scaling_measure(curves, &bench, quiet, &err)) return -1;                    // some minutes
@@ -13,18 +13,20 @@
 
 #include "study/bench.h"
 
-typedef enum { SCALE_MODEL, SCALE_CONTEXT, SCALE_SEQUENCES, SCALE_TRAINING_THREADS, SCALE_SAMPLING_THREADS, SCALE_ROOFLINE, SCALE_CURVES } ScaleKind;
+typedef enum { SCALE_MODEL, SCALE_CONTEXT, SCALE_BATCH, SCALE_SEQUENCES, SCALE_TRAINING_THREADS, SCALE_SAMPLING_THREADS, SCALE_ROOFLINE, SCALE_CURVES } ScaleKind;
 enum { SCALE_POINTS = 16 };
 
 typedef struct {
-    double x;            // millions of parameters, tokens of context, sequences, threads, operations a byte
+    double x;            // millions of parameters, tokens of context, sequences a step or at once, threads, operations a byte
     double tokens_per_s; // of the roofline: rows of the product
     double peak_fraction, bound; // bound: of the roofline, what memory and peak allow
 } ScalePoint;
 typedef struct { ScalePoint points[SCALE_POINTS]; size_t count; } ScaleCurve;
 
-const char *scaling_name(ScaleKind kind); // "model", "context", "sequences", "training_threads", "sampling_threads", "roofline"
+const char *scaling_name(ScaleKind kind); // "model", "context", "batch", "sequences", "training_threads", "sampling_threads", "roofline"
 int scaling_measure(ScaleCurve curves[SCALE_CURVES], const Bench *bench, bool quiet, Err *err);
+// Only those over threads: 1, 2, 4, ... and all.
+int scaling_by_threads(ScaleCurve curves[SCALE_CURVES], const Bench *bench, bool quiet, Err *err);
 int scaling_svg(Text *out, const ScaleCurve curves[SCALE_CURVES], const char *machine, Err *err);
 
 #endif

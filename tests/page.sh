@@ -68,15 +68,19 @@ JUDGE
 
 limit=
 if command -v timeout > /dev/null; then limit="timeout 120"; fi
-browse() { $limit "$browser" --headless=new --disable-dev-shm-usage --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files --enable-logging=stderr --log-level=0 \
-    --virtual-time-budget=10000 --user-data-dir="$folder/profile" "$@"; }
+browse() { $limit "$browser" --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars --allow-file-access-from-files \
+    --enable-logging=stderr --log-level=0 --virtual-time-budget=10000 --user-data-dir="$folder/profile" "$@"; }
 failed=0
 for page in demo compare several; do
     for width in 360 1280; do
         browse --dump-dom "file://$folder/judge.html#$page.html,$width" > "$folder/dom" 2> "$folder/log" || { cat "$folder/log"; exit 1; }
         judged=$(sed -n 's/.*JUDGED \([^<]*\)<.*/\1/p' "$folder/dom")
         said=$(grep -c 'CONSOLE' "$folder/log" || true)
-        [ "$judged" = sound ] && [ "$said" = 0 ] && verdict=sound || verdict="WRONG: ${judged:-the judge said nothing} ($said lines on the console)" failed=1
+        verdict=sound
+        if [ "$judged" != sound ] || [ "$said" != 0 ]; then
+            verdict="WRONG: ${judged:-the judge said nothing} ($said lines on the console)"
+            failed=1
+        fi
         echo "page: $page.html at $width pixels: $verdict"
         for scheme in 0 1; do # dark, light
             browse --blink-settings=preferredColorScheme=$scheme --window-size=$width,2400 --screenshot="$folder/$page-$width-$scheme.png" \

@@ -67,9 +67,10 @@ static void scaling_is_one_drawing_that_needs_nothing_beside_it(void **state)
     assert_non_null(strstr(svg.data, "a &lt;machine&gt;"));
     assert_null(strstr(svg.data, "href"));
     assert_null(strstr(svg.data, "nan"));
+    assert_non_null(strstr(svg.data, ">100 to 100 tokens/s</text>"));
     size_t drawn = 0;
     for (const char *at = svg.data; (at = strstr(at, "class=\"line s0")); at++) drawn++;
-    assert_int_equal(drawn, 5); // model, context, sequences, threads, roofline
+    assert_int_equal(drawn, 6); // model, context, batch, sequences, threads, roofline
     text_free(&svg);
 }
 

@@ -100,6 +100,33 @@ static void batch_size_changes_no_bit(void **state)
     model_free(&model);
 }
 
+// So many that threads take shares of the sequences through all layers, and share the pages of their prompts meanwhile.
+static void many_sequences_have_the_bits_of_few(void **state)
+{
+    enum { MANY = 36 };
+    Model model;
+    SamplePrompt prompts[PROMPTS];
+    SampleOptions how = usual();
+    (void)state;
+    small_model(&model);
+    make_prompts(prompts);
+    how.samples = MANY;
+    how.batch = 7;
+    Sampled *want = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
+    how.batch = PROMPTS * MANY;
+    for (size_t threads = 1; threads <= 3; threads++) {
+        Compute cx;
+        Err err = {0};
+        assert_ok(compute_init(&cx, NULL, NULL, threads, &err), &err);
+        Sampled *got = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
+        for (size_t i = 0; i < PROMPTS * MANY; i++) assert_same_answer(got + i, want + i, "many sequences");
+        discard(got, PROMPTS * MANY);
+        compute_free(&cx);
+    }
+    discard(want, PROMPTS * MANY);
+    model_free(&model);
+}
+
 static int stop_now(void *self, size_t tokens, size_t done, size_t total)
 {
     (void)self, (void)tokens, (void)done, (void)total;
@@ -503,6 +530,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_size_changes_no_bit),
+        cmocka_unit_test(many_sequences_have_the_bits_of_few),
         cmocka_unit_test(what_a_call_leaves_changes_no_bit),
         cmocka_unit_test(threads_and_instruction_sets_change_no_bit),
         cmocka_unit_test(shared_prefill_equals_one_call_a_candidate),

@@ -278,7 +278,7 @@ static void metrics_tell_of_every_model(void **state)
     }
     json_decref(lines);
     json_t *timing = read_lines(run, "timing.jsonl");
-    assert_int_equal(json_array_size(timing), 3 * ITERATIONS + 1);
+    assert_int_equal(json_array_size(timing), 5 * ITERATIONS + 2); // collect, rank, finetune; evaluate and measure before and after each
     json_decref(timing);
     model_free(&aligned);
     free(run);

@@ -213,7 +213,8 @@ static void run_strips(const Product *g, Block *block)
     if (!g->b || g->m > STRIP_ROWS || g->a_col != 1 || g->b_row != 1) return;
     size_t end = min_size(block->panel1, g->n / PANEL), j = block->panel0 * PANEL;
     if (block->panel0 >= end) return;
-    KERNEL(gemm_strip)(&(Strip){g->c + j, g->a, g->b + j * g->b_col, g->c_row, g->a_row, g->b_col, g->m, (end - block->panel0) * PANEL, g->k, g->accumulate});
+    KERNEL(gemm_strip)(&(Strip){.c = g->c + j, .a = g->a, .b = g->b + j * g->b_col, .c_row = g->c_row, .a_row = g->a_row, .b_col = g->b_col,
+        .rows = g->m, .columns = end * PANEL - j, .k = g->k, .accumulate = g->accumulate});
     block->panel0 = end;
 }
 

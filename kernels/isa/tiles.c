@@ -48,7 +48,7 @@
 #else
 #define TILE_LIST(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
 #endif
-enum { MAX_PANELS = 4, FETCHED = 4 /* lines of the next panel for each LINE steps of p */ };
+enum { MAX_PANELS = 4, FETCHED = 6 /* lines of the next panel for each LINE steps of p */ };
 
 // Inlined with the last three constant, so that `sum` is registers and every loop but those over p is gone. Rows of A that are read
 // where they lie have an address for three of them: the other two are one and two strides further.
