@@ -14,7 +14,7 @@
 static const struct { const char *name, *title, *x_label; } kinds[SCALE_CURVES] = {
     [SCALE_MODEL] = {"model", "Training, by size of the model", "million parameters"},
     [SCALE_CONTEXT] = {"context", "Training, by context", "tokens a sequence"},
-    [SCALE_BATCH] = {"batch", "Training, by sequences of 256 tokens", "sequences a step"},
+    [SCALE_BATCH] = {"batch", "Training, by batch", "sequences of 256 tokens a step"},
     [SCALE_SEQUENCES] = {"sequences", "Sampling, by sequences", "sequences at once"},
     [SCALE_TRAINING_THREADS] = {"training_threads", "training", "threads"},
     [SCALE_SAMPLING_THREADS] = {"sampling_threads", "sampling", "threads"},
