@@ -77,15 +77,17 @@ static inline void v8_store(float *p, v8 x) { _mm256_storeu_ps(p, x); }
 static inline v8 v8_set(float x) { return _mm256_set1_ps(x); }
 static inline v8 v8_fma(v8 x, v8 y, v8 z) { return _mm256_fmadd_ps(x, y, z); }
 
-// Of four registers that hold rows, in each half: to[j] holds element j of them.
-static inline void v8_transpose_quads(v8 to[4], v8 r0, v8 r1, v8 r2, v8 r3)
-{
-    v8 a = _mm256_unpacklo_ps(r0, r1), b = _mm256_unpackhi_ps(r0, r1), c = _mm256_unpacklo_ps(r2, r3), d = _mm256_unpackhi_ps(r2, r3);
-    to[0] = _mm256_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0));
-    to[1] = _mm256_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2));
-    to[2] = _mm256_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0));
-    to[3] = _mm256_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2));
-}
+// Of four registers that hold rows, in each four lanes: to[j] holds element j of them.
+#define TRANSPOSE_QUADS(name, vector, size) \
+    static inline void name(vector to[4], vector r0, vector r1, vector r2, vector r3) \
+    { \
+        vector a = size##_unpacklo_ps(r0, r1), b = size##_unpackhi_ps(r0, r1), c = size##_unpacklo_ps(r2, r3), d = size##_unpackhi_ps(r2, r3); \
+        to[0] = size##_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0)); \
+        to[1] = size##_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2)); \
+        to[2] = size##_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0)); \
+        to[3] = size##_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2)); \
+    }
+TRANSPOSE_QUADS(v8_transpose_quads, v8, _mm256)
 
 // to[j] = column j of eight rows: rows i and i + 4 share a register from the start.
 static inline void v8_transpose_4(v8 to[4], const float *from, size_t row)
@@ -163,15 +165,7 @@ static inline void vt_store(float *p, vt x) { v16_store(p, x); }
 static inline vt vt_set(float x) { return v16_set(x); }
 static inline vt vt_fma(vt x, vt y, vt z) { return v16_fma(x, y, z); }
 
-// Of four registers that hold rows, in each quarter: to[j] holds element j of them.
-static inline void vt_transpose_quads(vt to[4], vt r0, vt r1, vt r2, vt r3)
-{
-    vt a = _mm512_unpacklo_ps(r0, r1), b = _mm512_unpackhi_ps(r0, r1), c = _mm512_unpacklo_ps(r2, r3), d = _mm512_unpackhi_ps(r2, r3);
-    to[0] = _mm512_shuffle_ps(a, c, _MM_SHUFFLE(1, 0, 1, 0));
-    to[1] = _mm512_shuffle_ps(a, c, _MM_SHUFFLE(3, 2, 3, 2));
-    to[2] = _mm512_shuffle_ps(b, d, _MM_SHUFFLE(1, 0, 1, 0));
-    to[3] = _mm512_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2));
-}
+TRANSPOSE_QUADS(vt_transpose_quads, vt, _mm512)
 
 // to[j] = column j of sixteen rows: rows i, i + 4, i + 8 and i + 12 share a register from the start.
 static inline void vt_transpose_4(vt to[4], const float *from, size_t row)
