@@ -213,6 +213,7 @@ static int after_step(void *self, const char *step, size_t iteration, const Cand
         a->sampled_tokens = a->policy->sampled_tokens;
         a->generated += a->sampled_tokens;
         if (run_timing(a->run, "collect", a->sample_seconds, a->sampled_tokens, err)) return -1;
+        if (a->ppo && run_timing(a->run, "reference", progress_seconds(&a->bar) - a->sample_seconds, 0, err)) return -1; // p0 has read the answers
         sample_room_empty(a->policy->options.sample.room); // the weights change before anything is drawn again
         progress_start(&a->bar, "rank", "answer", candidates->count, a->quiet);
         return 0;

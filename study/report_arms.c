@@ -109,7 +109,7 @@ static void add_costs(Arm *arm)
     for (size_t r = 0; r < arm->run_count; r++) {
         const RunFiles *run = arm->runs + r;
         arm->cost.sampling += stage_seconds(run, "collect") / n;
-        arm->cost.ranking += stage_seconds(run, "rank") / n;
+        arm->cost.ranking += (stage_seconds(run, "rank") + stage_seconds(run, "reference")) / n;
         arm->cost.learning += stage_seconds(run, "finetune") / n;
         arm->cost.measuring += (stage_seconds(run, "evaluate") + stage_seconds(run, "measure")) / n;
         arm->cost.trained_tokens += stage_tokens(run, "finetune") / n;

@@ -200,7 +200,8 @@ static void compare_kl(Html *out, const RunFiles *files, size_t K)
         html_number(out, row->measures[MEASURE_KL].mean, 2);
         html_puts(out, " nats ");
         report_interval(out, &row->measures[MEASURE_KL], 2);
-        html_puts(out, first ? ". What lies beyond is the fine-tuning’s own doing." : ".");
+        html_puts(out, !first ? "." : row->measures[MEASURE_KL].mean > kl ? ". What lies beyond is the fine-tuning’s own doing." :
+            ". It has learned a part of it.");
     }
     html_puts(out, "</p>\n");
 }
@@ -209,7 +210,7 @@ static void compare_kl(Html *out, const RunFiles *files, size_t K)
 static void kl_table(Html *out, const RunFiles *files, size_t K)
 {
     const char *const columns[] = {"iterations", ">KL, had each choice been learned exactly", ">measured"};
-    html_table(out, "kl-table", "measures narrow", "How far the model is from its start, in nats an answer");
+    html_table(out, "kl-table", "measures narrow", "How far the model is from its start, in nats an answer; n choices learned exactly: n log K − 1 + 1/Kⁿ");
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < files->row_count; i++) {
         const IterationRow *row = files->rows + i;

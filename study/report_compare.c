@@ -126,16 +126,16 @@ static void figures(Html *out, const Arms *arms)
 
 // ---- tables ------------------------------------------------------------------------------------------------------------------
 
-static void count_cell(Html *out, double value)
+static void count_cell(Html *out, double value, const char *otherwise)
 {
     if (value > 0) html_cell(out, value, 0);
-    else html_puts(out, "<td class=\"n\"><span class=\"hidden\">none</span>–</td>");
+    else html_printf(out, "<td class=\"n\"><span class=\"hidden\">%s</span>–</td>", otherwise);
 }
 
 static void arm_row(Html *out, const Arms *arms, const Arm *arm, size_t from, size_t to)
 {
     html_row_name(out, arm->name);
-    if (!from) count_cell(out, arm->generated);
+    if (!from) count_cell(out, arm->generated, "none");
     for (size_t m = from; m < to; m++)
         if (arms_measured(arms, m)) report_measure_cell(out, &arm->end.measures[m], measure_specs[m].decimals);
     html_puts(out, "</tr>\n");
@@ -192,8 +192,8 @@ static void cost_row(Html *out, const Arm *arm)
 {
     const ArmCost *cost = &arm->cost;
     html_row_name(out, arm->name);
-    count_cell(out, arm->generated);
-    count_cell(out, cost->trained_tokens);
+    count_cell(out, arm->generated, "none");
+    count_cell(out, cost->trained_tokens, strcmp(arm->kind, "sft") ? "none" : "not told");
     const double seconds[] = {cost->sampling, cost->ranking, cost->learning, cost->measuring, arm->seconds};
     for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
         if (seconds[i] > 0) html_puts(out, "<td class=\"n\">"), report_duration(out, seconds[i]), html_puts(out, "</td>");
@@ -206,8 +206,11 @@ static void arms_cost(Html *out, const Arms *arms)
 {
     const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">ranking", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
-    html_puts(out, "<p>Means over seeds. RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. Seconds are\n"
-        "those of the machine of the run. Measuring is answering the evaluation prompts and judging the answers; in all is all of it.</p>\n");
+    html_puts(out, most_seeds(arms) > 1 ? "<p>Means over seeds. " : "<p>");
+    html_puts(out, "RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. Seconds are\n"
+        "those of the machine of the run. Ranking is all that reads the answers before\n"
+        "anything is learned, p₀ too where it is asked; measuring is answering the evaluation prompts and judging the answers; in all is\n"
+        "everything, with what is written to disk.</p>\n");
     html_table(out, "costs", "measures", "Tokens and wall-clock time of each arm");
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t a = 0; a < arms->count; a++) cost_row(out, arms->arms + a);

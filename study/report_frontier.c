@@ -220,7 +220,7 @@ void arms_curves(Html *out, const Arms *arms)
         {"learn-kl", "Distance from the start", "tokens generated", "KL in nats per answer", X_GENERATED, MEASURE_KL, false},
         {"learn-distinct", "Diversity", "tokens generated", "distinct-2", X_GENERATED, MEASURE_DISTINCT_2, false},
         {"time-gold", arms_gold(arms) == MEASURE_GOLD ? "Gold reward by the clock" : "Reward by the clock", "seconds",
-            "seconds of sampling and learning on the machine of the run, measuring not counted", X_SECONDS, arms_gold(arms), false},
+            "seconds of sampling, ranking and learning on the machine of the run, measuring not counted", X_SECONDS, arms_gold(arms), false},
         {"time-perplexity", "Held-out perplexity by the clock", "seconds", "the same seconds", X_SECONDS, MEASURE_PERPLEXITY, false},
     };
     html_section(out, "curves", "What was reached by when");

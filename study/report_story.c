@@ -232,7 +232,7 @@ static void mean_rewards(Html *out, const RewardSpread *s, bool ppo)
         if (s->selected[i]) kept += (double)s->rewards[i];
     }
     html_puts(out, "<p>Mean reward of all ");
-    html_number(out, (double)s->count, 0), html_puts(out, ": ");
+    html_number(out, (double)s->count, 0), html_puts(out, " answers to this iteration’s prompts (the tables measure others): ");
     html_number(out, all / (double)s->count, 2);
     if (s->kept && !ppo) {
         html_puts(out, "; of the "), html_number(out, (double)s->kept, 0), html_puts(out, " that were kept: ");
@@ -265,7 +265,7 @@ static void step_through(Html *out, const RunFiles *files, const Sample **order)
 {
     size_t n = files->example_count, shown = n < SHOWN_ITERATIONS ? n : SHOWN_ITERATIONS;
     if (n < 2) return;
-    html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each stage and its answers. Step\n"
+    html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each iteration and its answers. Step\n"
         "through them with the arrow keys");
     if (shown < n) html_printf(out, "; %zu of %zu are shown", shown, n);
     html_puts(out, ".</p>\n<div class=\"stepper\" role=\"radiogroup\" aria-labelledby=\"stepper-name\">\n");

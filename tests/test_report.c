@@ -71,7 +71,7 @@ static void ranks_the_first_prompts_candidates_best_first_and_marks_the_kept_one
 static void steps_through_all_iterations(void **state)
 {
     char *page = report_page(*state), text[80];
-    assert_holds(page, "Mean reward of all 12: 0.50; of the 3 that were kept: 2.00.");
+    assert_holds(page, "Mean reward of all 12 answers to this iteration’s prompts (the tables measure others): 0.50; of the 3 that were kept: 2.00.");
     assert_int_equal(count_of(page, " checked=\"\">"), 1);
     const char *at = page;
     for (size_t t = 0; t < ITERATIONS; t++) {
