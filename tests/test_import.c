@@ -411,9 +411,9 @@ static void stories_begin_as_llama2c_tells_them(void **state)
 {
     (void)state;
     Text output = {0};
-    char *bin = shared_path("models/stories260K/stories260K.bin"), *vocabulary = shared_path("models/stories260K/tok512.bin"),
-        *out = in_folder("stories");
-    if (!bin || !vocabulary) skip_because("../shared/models/stories260K is missing");
+    char *bin = shared_path("models/stories260K/stories260K.bin"), *vocabulary = shared_path("models/stories260K/tok512.bin");
+    if (!bin || !vocabulary) free(bin), free(vocabulary), skip_because("../shared/models/stories260K is missing");
+    char *out = in_folder("stories");
     assert_int_equal(run_raft(&output, "import '%s' -o '%s'", bin, out), 2);
     assert_non_null(strstr(output.data, "--tokenizer FILE.bin"));
     if (run_raft(&output, "import '%s' --tokenizer '%s' -o '%s'", bin, vocabulary, out)) fail_msg("%s", output.data);
