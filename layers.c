@@ -338,14 +338,14 @@ void feed_forward_block_backward(const Pass *pass, size_t layer)
 
 /* While many sequences are decoded, a token each, no row waits for another: a share goes through all layers, and threads meet once a
  * token instead of five times a layer. Each share reads all weights, so there are few of them. */
-static bool is_decoding(const Pass *pass)
+static size_t decoded_rows(const Pass *pass) // of a share; 0: the pass goes block by block
 {
     const Workspace *ws = pass->ws;
     size_t rows = cut_rows(pass, DECODED_ROWS);
-    if (!pass->packed || !rows || rows == ws->rows) return false;
+    if (!pass->packed || rows == ws->rows) return 0;
     for (size_t i = 0; i < ws->sequences; i++)
-        if (ws->spans[i].queries != 1) return false;
-    return true;
+        if (ws->spans[i].queries != 1) return 0;
+    return rows;
 }
 
 static void decode(const Pass *pass, const Share *share)
@@ -369,8 +369,9 @@ void model_forward(const Model *model, const PackedModel *packed, Workspace *ws)
     Pass pass = {.model = model, .packed = packed, .ws = ws};
     ws->cx->k->gather_rows(ws->layers[0].x, model->parameters + model->embedding, ws->ids, ws->rows, model->config.dim);
     observe_pass(PASS_EMBEDDED, 0, model, ws);
-    if (is_decoding(&pass)) {
-        in_shares_of(&pass, cut_rows(&pass, DECODED_ROWS), 0, &(BlockPack){0}, decode);
+    size_t rows = decoded_rows(&pass);
+    if (rows) {
+        in_shares_of(&pass, rows, 0, &(BlockPack){0}, decode);
         return;
     }
     for (size_t l = 0; l < model->config.layers; l++) {

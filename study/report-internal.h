@@ -65,6 +65,8 @@ int report_read_iteration(RunFiles *files, const json_t *line, const char *where
 int report_read_samples(SampleList *list, const char *folder, const char *name, Err *err);     // left empty when there is no such file
 void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err); // one more zeroed item of a growing array
 
+void report_spread_means(double *all, double *kept, const RewardSpread *spread); // rewards of all candidates, of the kept ones; 0: of none
+
 // Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.
 void report_story(Html *out, const RunFiles *files);      // the three steps, with a prompt and its candidates
 void report_answers(Html *out, const RunFiles *files);    // the same prompts before and after

@@ -15,18 +15,27 @@ static size_t bin_of(double value, double low, double high)
     return at < 0 ? 0 : at >= BINS ? BINS - 1 : (size_t)at;
 }
 
+void report_spread_means(double *all, double *kept, const RewardSpread *s)
+{
+    *all = *kept = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        *all += (double)s->rewards[i];
+        if (s->selected[i]) *kept += (double)s->rewards[i];
+    }
+    if (s->count) *all /= (double)s->count;
+    if (s->kept) *kept /= (double)s->kept;
+}
+
 static void fill_bins(Binned *b, const RewardSpread *s, double low, double high)
 {
     *b = (Binned){0};
+    report_spread_means(&b->all_mean, &b->kept_mean, s);
     for (size_t i = 0; i < s->count; i++) {
         double value = (double)s->rewards[i];
         size_t bin = bin_of(value, low, high);
         b->all[bin]++;
-        b->all_mean += value;
-        if (s->selected[i]) b->kept[bin]++, b->kept_mean += value;
+        b->kept[bin] += s->selected[i];
     }
-    if (s->count) b->all_mean /= (double)s->count;
-    if (s->kept) b->kept_mean /= (double)s->kept;
 }
 
 static void reward_range(double *low, double *high, const RunFiles *files)

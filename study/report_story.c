@@ -226,17 +226,14 @@ static void ppo_step(Html *out, const RunFiles *files)
 
 static void mean_rewards(Html *out, const RewardSpread *s, bool ppo)
 {
-    double all = 0, kept = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        all += (double)s->rewards[i];
-        if (s->selected[i]) kept += (double)s->rewards[i];
-    }
+    double all, kept;
+    report_spread_means(&all, &kept, s);
     html_puts(out, "<p>Mean reward of all ");
     html_number(out, (double)s->count, 0), html_puts(out, " answers to this iteration’s prompts (the tables measure others): ");
-    html_number(out, all / (double)s->count, 2);
+    html_number(out, all, 2);
     if (s->kept && !ppo) {
         html_puts(out, "; of the "), html_number(out, (double)s->kept, 0), html_puts(out, " that were kept: ");
-        html_number(out, kept / (double)s->kept, 2);
+        html_number(out, kept, 2);
     }
     html_puts(out, ".</p>\n");
 }

@@ -74,6 +74,13 @@ static void assert_same_answer(const Sampled *got, const Sampled *want, const ch
     assert_same_bits(&got->logprob, &want->logprob, 1, what);
 }
 
+// And gives them back.
+static void assert_same_answers(Sampled *got, const Sampled *want, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) assert_same_answer(got + i, want + i, what);
+    discard(got, n);
+}
+
 static void batch_size_changes_no_bit(void **state)
 {
     static const size_t batches[] = {1, 3, 7, 39, 256};
@@ -93,8 +100,7 @@ static void batch_size_changes_no_bit(void **state)
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
         how.batch = batches[b];
         Sampled *got = generate(&model, &test_compute, prompts, PROMPTS, &how, NULL);
-        for (size_t i = 0; i < PROMPTS * K; i++) assert_same_answer(got + i, want + i, "another batch");
-        discard(got, PROMPTS * K);
+        assert_same_answers(got, want, PROMPTS * K, "another batch");
     }
     discard(want, PROMPTS * K);
     model_free(&model);
@@ -119,8 +125,7 @@ static void many_sequences_have_the_bits_of_few(void **state)
         Err err = {0};
         assert_ok(compute_init(&cx, NULL, NULL, threads, &err), &err);
         Sampled *got = generate(&model, &cx, prompts, PROMPTS, &how, NULL);
-        for (size_t i = 0; i < PROMPTS * MANY; i++) assert_same_answer(got + i, want + i, "many sequences");
-        discard(got, PROMPTS * MANY);
+        assert_same_answers(got, want, PROMPTS * MANY, "many sequences");
         compute_free(&cx);
     }
     discard(want, PROMPTS * MANY);
@@ -160,8 +165,7 @@ static void what_a_call_leaves_changes_no_bit(void **state)
             sample_room_empty(room);
         }
         Sampled *got = generate(model, &test_compute, prompts, PROMPTS, &with, NULL), *want = generate(model, &test_compute, prompts, PROMPTS, &without, NULL);
-        for (size_t i = 0; i < PROMPTS * with.samples; i++) assert_same_answer(got + i, want + i, "what was left");
-        discard(got, PROMPTS * with.samples);
+        assert_same_answers(got, want, PROMPTS * with.samples, "what was left");
         discard(want, PROMPTS * with.samples);
     }
     sample_room_free(room);

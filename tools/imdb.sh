@@ -20,17 +20,17 @@ elif [ ! -f "$model/config.json" ]; then
     "$raft" import "$file" -o "$model"
 fi
 start=$model
-step 2 "the model reads reviews"
 if [ "$profile" != imdb-quick ]; then
+    step 2 "the model reads reviews"
     start=$runs/smollm2-reviews
     "$raft" pretrain --profile imdb-reviews --corpus "$corpus/train" --init "$model" -o "$start" --resume
 fi
 set -- --profile "$profile" --corpus "$corpus" --init "$start" --resume "$@"
-step 3 "reward heads"
 case ${HEADS:-}/$profile in
 /imdb-quick) ;; # small ones, made in its own run, of the model as it comes
 ?*/*) set -- "$@" --heads-from "$HEADS" ;;
 *)
+    step 3 "reward heads"
     "$raft" heads --profile imdb --corpus "$corpus" --init "$model" -o "$runs/imdb-heads" --resume
     set -- "$@" --heads-from "$runs/imdb-heads" ;;
 esac
