@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "files/checkpoint.h"
 #include "files/jsonl.h"
+#include "kernels/philox.h"
 
 typedef struct { size_t prompt; TokenList tokens; } ExpertAnswer;
 
@@ -427,7 +428,29 @@ static int check_selected(const Policy *policy, const Sample *s, Err *err)
     return 0;
 }
 
-// Cross-entropy on the response tokens of what was selected; AdamW and its schedule start afresh.
+// The texts that this stage reads beside `chosen` answers, behind them in the list.
+static int add_replayed(ExampleList *list, const Policy *policy, size_t chosen, size_t iteration, Err *err)
+{
+    const PolicyOptions *how = &policy->options;
+    size_t n, all;
+    if (!how->replay) return 0;
+    if (!how->text_count) return err_input(err, "--replay %zu: there is no text to read beside the chosen answers", how->replay);
+    if (!size_multiply(chosen, how->replay, &n) || n > SIZE_MAX - chosen || how->text_count > UINT32_MAX)
+        return err_failed(err, "out of memory: --replay %zu beside %zu answers", how->replay, chosen);
+    all = chosen + n;
+    Example *grown = mem_resize(err, list->examples, list->count, all, sizeof *grown);
+    if (!grown) return -1;
+    list->examples = grown;
+    size_t *dealt = mem_new(err, n, sizeof *dealt);
+    uint32_t *order = dealt ? mem_new(err, how->text_count, sizeof *order) : NULL;
+    if (order) philox_deal(dealt, n, iteration * n, how->text_count, how->seed, STREAM_REPLAY, order);
+    for (size_t i = 0; order && i < n; i++) list->examples[list->count++] = how->texts[dealt[i]];
+    mem_free(dealt);
+    mem_free(order);
+    return order ? 0 : -1;
+}
+
+// AdamW and its schedule start afresh.
 int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration, Err *err)
 {
     const Sample **selected = mem_new(err, samples->count, sizeof *selected);
@@ -441,11 +464,11 @@ int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration,
     if (!status && !count) status = err_input(err, "no candidate is selected: there is nothing to fine-tune on");
     ExampleList list = {0};
     Trainer trainer = {0};
-    if (!status) status = policy_examples(&list, selected, count, err);
+    if (!status) status = policy_examples(&list, selected, count, err) || add_replayed(&list, policy, count, iteration, err) ? -1 : 0;
     if (!status) status = trainer_init(&trainer, policy->model, policy->cx, &policy->options.train, err);
     if (!status) {
         double started = os_now_s();
-        status = train_run(&trainer, list.examples, count, policy->options.seed, (uint32_t)iteration, policy->train_progress,
+        status = train_run(&trainer, list.examples, list.count, policy->options.seed, (uint32_t)iteration, policy->train_progress,
             policy->progress_self, &policy->last, err);
         policy->train_seconds = os_now_s() - started;
         trainer_free(&trainer);

@@ -25,6 +25,11 @@ typedef struct {
     const char *const *experts;
     const char *const *expert_names; // what candidates call them; NULL: as they are given
     size_t expert_count;
+    /* Experience replay: beside each chosen answer so many texts of people are read, as further examples (Lin et al., arXiv 2309.06256,
+     * compare it with other means against what alignment forgets). A shuffled deck of `texts`, dealt stage after stage. */
+    size_t replay;              // 0: none
+    const Example *texts;       // [text_count], each within the context
+    size_t text_count;
 } PolicyOptions;
 
 typedef struct Expert Expert;
@@ -63,6 +68,7 @@ int policy_candidates(CandidateList *out, SampleList *samples, const size_t *pro
 typedef struct { Example *examples; uint32_t *ids; size_t count; } ExampleList;
 int policy_examples(ExampleList *list, const Sample *const *samples, size_t count, Err *err); // free it after an error, too
 void policy_examples_free(ExampleList *list);
-int policy_finetune(Policy *policy, const SampleList *samples /* the selected ones are used */, size_t iteration, Err *err);
+// Cross-entropy on the selected samples' responses, and on the texts that are read beside them.
+int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration, Err *err);
 
 #endif

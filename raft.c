@@ -6,7 +6,6 @@
  */
 #include "raft.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,16 +49,7 @@ int raft_collect(const Raft *raft, CandidateList *out, size_t iteration, Err *er
 
 void raft_stage_prompts(size_t *chosen, size_t b, size_t prompts, size_t iteration, uint64_t seed, uint32_t *order)
 {
-    size_t shuffled = SIZE_MAX; // the pass over all prompts that `order` holds
-    assert(prompts > 0);
-    for (size_t i = 0; i < b; i++) {
-        size_t drawn = iteration * b + i; // prompts used before this one, since the start
-        if (drawn / prompts != shuffled) {
-            shuffled = drawn / prompts;
-            philox_shuffle(order, prompts, seed, STREAM_SHUFFLE_PROMPTS, (uint32_t)shuffled);
-        }
-        chosen[i] = order[drawn % prompts];
-    }
+    philox_deal(chosen, b, iteration * b, prompts, seed, STREAM_SHUFFLE_PROMPTS, order);
 }
 
 // ---- step 2: data ranking ------------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ typedef struct {
     const char *gold, *mode;
     double accept, kl_beta, timeout;
     // alignment
-    const char *algo, *reference;
-    size_t iterations, iteration, stage_prompts, eval_prompts, eval_every;
+    const char *algo, *reference, *replay_corpus;
+    size_t iterations, iteration, stage_prompts, eval_prompts, eval_every, replay, replay_tokens;
     bool explain;
     TextList stop_when;
     // measuring and comparing

@@ -143,7 +143,7 @@ static int record_inputs(Align *a, const CommandContext *cx, Err *err)
     return run_record_input(&a->run, "start_hash", checkpoint_hash(&a->setup.model), start, err) ||
         run_record_input(&a->run, "reference_hash", checkpoint_hash(a->setup.reference), o->reference ? o->reference : start, err) ||
         run_record_input(&a->run, "tokenizer_hash", tokenizer_hash(&a->setup.tokenizer), start, err) ||
-        run_record_file(&a->run, "prompts_hash", o->prompts, err) || record_sources(&a->run, o, err) ? -1 : 0;
+        run_record_file(&a->run, "prompts_hash", o->prompts, err) || record_sources(&a->run, o, err) || record_replay(&a->run, &a->setup, o, err) ? -1 : 0;
 }
 
 static int report(Align *a, Err *err)

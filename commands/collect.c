@@ -61,7 +61,7 @@ const Command command_collect = {
     .operands = "CKPT",
     .summary = "RAFT step 1: K answers to each prompt, as JSON lines",
     .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_ALIGN,
-    .except = "algo iterations eval-prompts eval-every explain stop-when",
+    .except = "algo iterations eval-prompts eval-every explain stop-when replay replay-tokens replay-corpus",
     .help = "collect CKPT --prompts P.jsonl --samples K --seed S --temperature T --max-new N -o C.jsonl writes a line for\n"
             "each answer: slot, prompt_id, prompt, prompt_tokens, k, source, text, tokens, logprob, ref_logprob. Then rank, then\n"
             "finetune. A later stage of align is collected with --iteration and with --reference, the checkpoint that align\n"

@@ -70,6 +70,12 @@ static int arm_settings_init(ArmSettings *s, const CommandContext *cx, const Pla
 
 // ---- arms --------------------------------------------------------------------------------------------------------------------------
 
+// The arm's own files: RUN/arms/NAME-sSEED
+static int arm_folder(Text *path, const Comparison *c, const PlanArm *arm, uint64_t seed, Err *err)
+{
+    return text_printf(path, err, "%s/arms/%s-s%" PRIu64, c->e.run.folder, arm->name, seed);
+}
+
 // What an arm without a run directory answers, where those with one have theirs: arms/NAME-sSEED/samples_after.jsonl.
 static int measure_arm(Comparison *c, const PlanArm *arm, const Options *o, const EvaluateOptions *how, const Model *model, PlanResult *result, Err *err)
 {
@@ -78,21 +84,34 @@ static int measure_arm(Comparison *c, const PlanArm *arm, const Options *o, cons
     Text path = {0};
     int status = evaluate(&result->evaluation, &answers, model, cx, how, err) ||
         shade_answers(&answers, model, how->reference, how->tokenizer, how->sample.stop, cx, err) ||
-        text_printf(&path, err, "%s/arms/%s-s%" PRIu64, o->output, arm->name, o->seed) || os_make_folders(path.data, err) ||
+        arm_folder(&path, c, arm, o->seed, err) || os_make_folders(path.data, err) ||
         text_puts(&path, err, "/samples_after.jsonl") || samples_write(&answers, path.data, err);
     samples_free(&answers);
     text_free(&path);
     return status ? -1 : 0;
 }
 
-static int run_base(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
+static int load_aligned(Model *model, const Comparison *c, const PlanArm *arm, uint64_t seed, Err *err)
+{
+    Text path = {0};
+    int status = arm_folder(&path, c, arm, seed, err) || text_puts(&path, err, "/checkpoint") || checkpoint_load(model, path.data, err) ? -1 : 0;
+    text_free(&path);
+    return status;
+}
+
+// What is measured, not made: the start, its best of K answers, or the best of K answers of a model that another arm has aligned.
+static int run_measured(Comparison *c, const PlanArm *arm, const Options *o, PlanResult *result, Err *err)
 {
     EvaluateOptions how = experiment_evaluation(&c->e, o);
+    Model aligned = {0};
     if (arm->kind == ARM_BEST_OF) {
         how.best_of = true;
         how.sample.samples = o->samples;
     }
-    return measure_arm(c, arm, o, &how, &c->e.reference, result, err);
+    int status = arm->of ? load_aligned(&aligned, c, arm->of, o->seed, err) : 0;
+    if (!status) status = measure_arm(c, arm, o, &how, arm->of ? &aligned : &c->e.reference, result, err);
+    model_free(&aligned);
+    return status;
 }
 
 // The beginnings of positive training reviews: the prompts that alignment has, then at most as many tokens as an answer.
@@ -190,7 +209,7 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
     int status = experiment_policy_options(&how, &experts, e, o, err) || experiment_copy_start(e, &model, err) ||
         (arm->kind == ARM_PPO && model_add_value_head(&model, err)) || freeze_layers(&model, o, err) ||
         policy_init(&policy, &model, &e->reference, &e->tokenizer, &e->prompts, &c->cx->compute, &how, err) ||
-        text_printf(&name, err, "%s/arms/%s-s%" PRIu64, e->run.folder, arm->name, o->seed) ||
+        arm_folder(&name, c, arm, o->seed, err) ||
         open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
         state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
     Alignment alignment = {0};
@@ -215,7 +234,7 @@ static int run_arm(void *self, const PlanArm *arm, uint64_t seed, PlanResult *re
     int status = arm_settings_init(&s, c->cx, arm, seed, err);
     if (!status && arm->kind == ARM_SFT) status = run_sft(c, arm, &s.options, result, err);
     else if (!status && (arm->kind == ARM_RAFT || arm->kind == ARM_PPO)) status = run_alignment(c, arm, &s.options, &s.settings, result, err);
-    else if (!status) status = run_base(c, arm, &s.options, result, err);
+    else if (!status) status = run_measured(c, arm, &s.options, result, err);
     arm_settings_free(&s);
     return status;
 }
@@ -237,7 +256,7 @@ static double arm_work(const Comparison *c, ArmKind kind, const Options *o)
     }
     double measured = 1 + (double)o->iterations / (double)(o->eval_every ? o->eval_every : 1);
     double learned = kind == ARM_PPO ? answers : o->accept > 0 ? o->accept * answers : answers / (double)o->samples;
-    return measured * evaluation + answers * drawn + 3 * epochs * length * learned + (kind == ARM_PPO ? 2 * length * answers : 0);
+    return measured * evaluation + answers * drawn + 3 * epochs * (length + (double)(o->replay * o->replay_tokens)) * learned + (kind == ARM_PPO ? 2 * length * answers : 0);
 }
 
 // Once texts are read and prompts cut; the caller frees it.
@@ -279,7 +298,7 @@ static int check_arms(const CommandContext *cx, const Plan *plan, Err *err)
         ArmSettings s;
         int status = arm_settings_init(&s, cx, plan->arms + a, cx->options.seed, err);
         for (size_t i = 0; !status && i < plan->arms[a].count; i++) status = check_key(plan->arms + a, plan->arms[a].keys[i], err);
-        PolicyOptions how = {.sample = sample_options(&s.options, &(ModelConfig){.eos = -1}), .expert_count = s.options.expert.count};
+        PolicyOptions how = {.sample = sample_options(&s.options, &(ModelConfig){.eos = -1}), .expert_count = s.options.expert.count, .replay = s.options.replay};
         RankOptions rank = rank_options(&s.options);
         if (!status && plan->arms[a].kind == ARM_PPO) status = ppo_check(&how, &rank, err);
         arm_settings_free(&s);
@@ -341,6 +360,7 @@ const Command command_compare = {
     .help = "compare makes a language model and two reward heads as demo does, then each arm for each seed, all from that model, on the same\n"
             "prompts and rewards: base (the model itself), best-of (of --samples answers the one with the highest reward), sft (fine-tuning\n"
             "on positive training reviews), raft, ppo. --arm \"raft16:raft samples=16 stage-prompts=128\" adds one with settings of its own;\n"
+            "--arm \"top:best-of samples=8 of=raft16\" takes the best of 8 answers of the model that the arm raft16, named before it, has made;\n"
             "an arm reads the settings of the stage eval, sft, raft or ppo. The table shows means with 95 % intervals over seeds and prompts;\n"
             "RUN/report.html shows them, RUN/comparison.json holds each seed's figures, RUN/arms a run directory for each RAFT and PPO. --resume goes on where a\n"
             "comparison was cut off.",

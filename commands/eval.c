@@ -111,7 +111,7 @@ const Command command_eval = {
     .operands = "CKPT",
     .summary = "reward, positive rate, perplexity, diversity and KL, with 95 % intervals",
     .groups = OPT_COMMON | OPT_PROMPTS | OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_EVAL | OPT_CORPUS,
-    .except = "output force mode accept kl-beta algo expert iterations iteration stage-prompts eval-every explain stop-when",
+    .except = "output force mode accept kl-beta algo expert iterations iteration stage-prompts eval-every explain stop-when replay replay-tokens replay-corpus",
     .defaults = "samples=1",
     .help = "eval CKPT --prompts P.jsonl [--reward SPEC --gold SPEC --reference CKPT --corpus HELDOUT] answers the prompts\n"
             "and measures the answers; --corpus adds the perplexity of human text. Answers are drawn from a random stream of their\n"

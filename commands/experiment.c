@@ -361,6 +361,7 @@ void experiment_close(Experiment *e)
     run_close(&e->run);
     reward_close(&e->rewards);
     documents_free(&e->held_out_documents);
+    documents_free(&e->replayed);
     for (size_t i = 0; i < HEADS; i++) mem_free(e->heads[i].folder);
     mem_free(e->start);
     mem_free(e->human);

@@ -27,7 +27,7 @@
 // What a command that runs the experiment takes; the exceptions belong to commands that read prompts and texts from files.
 #define EXPERIMENT_GROUPS (OPT_COMMON | OPT_RUN | OPT_CORPUS | OPT_TOKENIZER | OPT_MODEL | OPT_TRAIN | OPT_HEAD | OPT_EXPERIMENT)
 #define ALIGNMENT_GROUPS (OPT_SAMPLE | OPT_RANK | OPT_ALIGN | OPT_PPO)
-#define EXPERIMENT_EXCEPT "test-corpus pairs reference iteration explain"
+#define EXPERIMENT_EXCEPT "test-corpus pairs reference iteration explain replay-corpus"
 
 typedef struct { uint32_t *items; size_t count; } Indices; // into a corpus
 
@@ -51,6 +51,8 @@ typedef struct {
     PromptList prompts, eval_prompts;
     char *human;               // the file with human answers, once it was asked for
     size_t human_tokens;       // which are at most so long
+    Documents replayed;        // beginnings of the training texts, once they were asked for
+    size_t replayed_tokens;    // each of which is at most so long
     Documents held_out_documents;
     Measure p0_perplexity;     // of them, once it was measured
     RewardSet rewards;
@@ -65,7 +67,7 @@ int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/g
 // above: no more are wanted.
 typedef int (*HumanVisitor)(void *self, const Prompt *prompt, const TokenList *answer, Err *err);
 int prompts_each_human(const Experiment *e, const Options *options, HumanVisitor visit, void *self, Err *err);
-// Sampling, training and experts as the options of a stage say. The expert "human" answers prompts of positive reviews as their
+// Sampling, training, experts and texts to replay as the options of a stage say. The expert "human" answers prompts of positive reviews as their
 // authors went on, at most --max-new tokens of it.
 typedef struct { const char *paths[LIST_MAX], *names[LIST_MAX]; } ExpertNames; // lives as long as the policy
 int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *options, Err *err);

@@ -175,6 +175,21 @@ static int write_human_answers(Experiment *e, const Options *o, Err *err)
     return status;
 }
 
+// Of all training reviews, positive or not; encoded once for all arms that read so much of each.
+static int find_replayed(PolicyOptions *how, Experiment *e, const Options *o, Err *err)
+{
+    if (!(how->replay = o->replay)) return 0;
+    if (e->replayed_tokens != o->replay_tokens) {
+        documents_free(&e->replayed);
+        if (documents_beginnings(&e->replayed, &e->train, &e->tokenizer, e->eos, o->replay_tokens, e->model.config.context, err))
+            return err_prefix(err, "--replay-tokens");
+        e->replayed_tokens = o->replay_tokens;
+    }
+    how->texts = e->replayed.examples;
+    how->text_count = e->replayed.count;
+    return 0;
+}
+
 int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *o, Err *err)
 {
     *how = (PolicyOptions){.sample = sample_options(o, &e->model.config), .seed = o->seed, .experts = names->paths, .expert_names = names->names,
@@ -185,5 +200,5 @@ int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment
         names->names[i] = o->expert.items[i];
         names->paths[i] = human ? e->human : o->expert.items[i];
     }
-    return train_options(&how->train, o, err);
+    return find_replayed(how, e, o, err) || train_options(&how->train, o, err) ? -1 : 0;
 }

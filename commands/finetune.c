@@ -31,7 +31,8 @@ static int record_inputs(FineTune *f, const Options *o, Err *err)
 {
     return run_record_input(&f->run, "start_hash", checkpoint_hash(&f->setup.model), f->setup.folder, err) ||
         run_record_file(&f->run, "data_hash", o->data, err) ||
-        run_record_input(&f->run, "tokenizer_hash", tokenizer_hash(&f->setup.tokenizer), f->setup.folder, err) ? -1 : 0;
+        run_record_input(&f->run, "tokenizer_hash", tokenizer_hash(&f->setup.tokenizer), f->setup.folder, err) ||
+        record_replay(&f->run, &f->setup, o, err) ? -1 : 0;
 }
 
 static int learn(FineTune *f, const Options *o, Err *err)

@@ -3,6 +3,7 @@
 #include "commands/policies.h"
 
 #include "base/options.h"
+#include "commands/learning.h"
 #include "commands/training.h"
 #include "files/chat.h"
 #include "files/checkpoint.h"
@@ -141,10 +142,36 @@ PpoOptions ppo_options(const Options *o)
     return (PpoOptions){.loss = ppo_coefficients(o), .kl_target = o->kl_target, .kl_gain = o->kl_gain, .iterations = o->iterations};
 }
 
+// --limit is for prompts or candidates; all texts are shuffled.
+static int setup_replay(PolicySetup *s, const Options *o, Err *err)
+{
+    Options all = *o;
+    Corpus corpus = {0};
+    all.limit = 0;
+    if (!o->replay && o->replay_corpus) return err_input(err, "--replay-corpus: nothing of it would be read, since --replay is 0");
+    if (!o->replay) return 0;
+    if (!o->replay_corpus) return err_input(err, "--replay %zu: --replay-corpus PATH is missing (the texts to read beside chosen answers)", o->replay);
+    const ModelConfig *c = &s->model.config;
+    int status = read_texts(&corpus, o->replay_corpus, &all, err);
+    s->replayed_hash = corpus.hash;
+    if (!status) status = documents_beginnings(&s->replayed, &corpus, &s->tokenizer, c->eos, o->replay_tokens, c->context, err);
+    corpus_free(&corpus);
+    return status ? err_prefix(err, "--replay-corpus %s", o->replay_corpus) : 0;
+}
+
+int record_replay(Run *run, const PolicySetup *s, const Options *o, Err *err)
+{
+    return o->replay ? run_record_input(run, "replay_corpus_hash", s->replayed_hash, o->replay_corpus, err) : 0;
+}
+
 int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)
 {
     PolicyOptions options = {.sample = sample_options(o, &s->model.config), .seed = o->seed, .experts = o->expert.items,
         .expert_count = o->expert.count};
+    if (setup_replay(s, o, err)) return -1;
+    options.replay = o->replay;
+    options.texts = s->replayed.examples;
+    options.text_count = s->replayed.count;
     if (freeze_layers(&s->model, o, err) || train_options(&options.train, o, err)) return -1;
     return policy_init(&s->policy, &s->model, s->reference, &s->tokenizer, &s->prompts, cx, &options, err);
 }
@@ -153,6 +180,7 @@ void setup_free(PolicySetup *s)
 {
     policy_free(&s->policy);
     prompts_free(&s->prompts);
+    documents_free(&s->replayed);
     tokenizer_free(&s->tokenizer);
     model_free(&s->other);
     model_free(&s->model);

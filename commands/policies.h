@@ -15,6 +15,7 @@
 #include "ppo.h"
 #include "reward.h"
 #include "study/alignment.h"
+#include "study/documents.h"
 
 // finetune and align train alike, so that the steps apart end with align's bits.
 #define STAGE_TRAIN_DEFAULTS "lr=1e-4 epochs=2"
@@ -25,6 +26,8 @@ typedef struct {
     const Model *reference;  // NULL until setup_reference
     Tokenizer tokenizer;
     PromptList prompts;
+    Documents replayed;      // beginnings of the texts that are read beside chosen answers
+    uint64_t replayed_hash;  // of their texts
     Policy policy;
     Progress bar;
 } PolicySetup;
@@ -37,6 +40,7 @@ int setup_reference(PolicySetup *setup, const Options *options, bool copy, Err *
 int setup_prompts(PolicySetup *setup, const Options *options, Err *err);
 // The first `most` tokens of a prompt become the prompt, and what they spell its text.
 int prompt_cut(Prompt *prompt, const Tokenizer *tokenizer, size_t most, Err *err);
+// With the texts of --replay.
 int setup_policy(PolicySetup *setup, const Options *options, const Compute *cx, Err *err);
 void setup_free(PolicySetup *setup);
 
@@ -50,6 +54,7 @@ int alignment_options(Alignment *alignment, const Options *options, size_t promp
 int setup_rewards(RewardSet *rewards, const Options *options, const Compute *cx, Err *err); // --reward ..., --gold; none is allowed
 // The hashes of what --reward, --gold and --expert read, under their names; a program's text is not looked at.
 int record_sources(Run *run, const Options *options, Err *err);
+int record_replay(Run *run, const PolicySetup *setup, const Options *options, Err *err); // the hash of --replay-corpus
 int setup_sample_progress(void *setup, size_t tokens, size_t done, size_t total); // a SampleProgress that draws setup->bar
 
 #endif

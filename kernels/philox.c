@@ -67,3 +67,17 @@ void philox_shuffle(uint32_t *order, size_t n, uint64_t seed, PhiloxStream strea
         order[j] = kept;
     }
 }
+
+void philox_deal(size_t *dealt, size_t n, size_t before, size_t of, uint64_t seed, PhiloxStream stream, uint32_t *order)
+{
+    size_t shuffled = SIZE_MAX; // the pass over all that `order` holds
+    assert(of > 0);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = before + i;
+        if (at / of != shuffled) {
+            shuffled = at / of;
+            philox_shuffle(order, of, seed, stream, (uint32_t)shuffled);
+        }
+        dealt[i] = order[at % of];
+    }
+}

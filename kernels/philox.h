@@ -25,7 +25,8 @@ typedef enum {
     STREAM_REWARD_INIT,       // the reward head's own weights
     STREAM_EVAL,              // samples drawn for evaluation: c0 = step, c1 = candidate, c2 = slot
     STREAM_LENGTH,            // the longest length of an answer: c0 = the stream of its tokens, c1 = candidate, c2 = slot
-    STREAM_PROMPT_LENGTH      // where a prompt is cut: c0 = text, c1 = 1 for texts to measure on
+    STREAM_PROMPT_LENGTH,     // where a prompt is cut: c0 = text, c1 = 1 for texts to measure on
+    STREAM_REPLAY             // order in which texts of people are read beside chosen answers
 } PhiloxStream;
 
 typedef struct { uint32_t c0, c1, c2, c3; } PhiloxCounter;
@@ -38,6 +39,8 @@ float philox_uniform(uint32_t word);                             // (w >> 8) * 2
 void philox_normals(float out[2], uint32_t w0, uint32_t w1);
 // Fisher-Yates with one draw an element (c0 = position); order[0..n) is filled with a permutation of 0..n-1.
 void philox_shuffle(uint32_t *order, size_t n, uint64_t seed, PhiloxStream stream, uint32_t iteration);
+// The next n of `of` things, shuffled like cards and shuffled anew when all were dealt; `before` were dealt already.
+void philox_deal(size_t *dealt, size_t n, size_t before, size_t of, uint64_t seed, PhiloxStream stream, uint32_t *order /* [of] */);
 uint32_t philox_below(uint32_t word, uint32_t n); // uniform integer in [0,n): floor(w * n / 2^32)
 
 #endif

@@ -45,7 +45,9 @@ const RunFiles *arms_example(const Arms *arms);            // the run whose cand
 bool arms_measured(const Arms *arms, size_t measure);      // by any arm
 size_t arms_gold(const Arms *arms);                        // what judges: gold, or the reward where there is no gold
 
-double arms_best_of_kl(size_t K);                          // nats from the model that gives the answers
+// Nats from the start to what answers. Of the best of K: what the answers chosen tell of the model, and log K - (K-1)/K from the model
+// to its best of K. False: not measured.
+bool arm_kl(double *nats, const Arm *arm);
 
 // Charts over arms.
 void arms_frontiers(Html *out, const Arms *arms);

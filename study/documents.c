@@ -50,6 +50,13 @@ int documents_cut(Documents *docs, size_t most, size_t context, Err *err)
     return cut_examples(docs, context, err);
 }
 
+int documents_beginnings(Documents *docs, const Corpus *corpus, const Tokenizer *tk, int64_t eos, size_t most, size_t context, Err *err)
+{
+    *docs = (Documents){0};
+    if (most > context) return err_input(err, "beginnings of %zu tokens do not fit the model's context of %zu", most, context);
+    return documents_encode(docs, corpus, NULL, corpus->count, tk, eos, context, err) || documents_cut(docs, most, context, err) ? -1 : 0;
+}
+
 void documents_free(Documents *docs)
 {
     for (size_t i = 0; i < docs->text_count; i++) tokens_free(docs->texts + i);

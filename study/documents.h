@@ -27,6 +27,8 @@ typedef struct {
 int documents_encode(Documents *docs, const Corpus *corpus, const uint32_t *order, size_t n, const Tokenizer *tk, int64_t eos, size_t context, Err *err);
 // Of each text only the first `most` tokens are left.
 int documents_cut(Documents *docs, size_t most, size_t context, Err *err);
+// Encoded, and of each text the first `most` tokens in one example, which the context must hold.
+int documents_beginnings(Documents *docs, const Corpus *corpus, const Tokenizer *tk, int64_t eos, size_t most, size_t context, Err *err);
 void documents_free(Documents *docs);
 
 #endif

@@ -55,6 +55,24 @@ static int parse_arm(PlanArm *arm, const char *text, Err *err)
     return 0;
 }
 
+// Takes "of=NAME" out of the settings, since it is the plan's: one of the arms that stand before this one.
+static int find_of(const Plan *plan, PlanArm *arm, const char *text, Err *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < arm->count; i++) {
+        bool of = arm->kind == ARM_BEST_OF && !strcmp(arm->keys[i], "of");
+        for (size_t a = 0; of && plan->arms + a < arm; a++)
+            if (!strcmp(plan->arms[a].name, arm->values[i])) arm->of = plan->arms + a;
+        if (of && !(arm->of && (arm->of->kind == ARM_RAFT || arm->of->kind == ARM_PPO)))
+            return err_input(err, "--arm \"%s\": of=%s: no arm before it that is aligned, by raft or ppo, has that name", text, arm->values[i]);
+        if (of) continue;
+        arm->keys[kept] = arm->keys[i];
+        arm->values[kept++] = arm->values[i];
+    }
+    arm->count = kept;
+    return 0;
+}
+
 int plan_open(Plan *plan, const char *folder, const char *const *arms, size_t arm_count, uint64_t first_seed, size_t seeds, uint64_t key,
     bool resume, bool quiet, Err *err)
 {
@@ -64,7 +82,7 @@ int plan_open(Plan *plan, const char *folder, const char *const *arms, size_t ar
         (plan->means = mem_new(err, arm_count, sizeof *plan->means)) ? 0 : -1;
     for (size_t a = 0; !status && a < arm_count; a++) {
         plan->arm_count++;
-        status = parse_arm(plan->arms + a, arms[a], err);
+        status = parse_arm(plan->arms + a, arms[a], err) || find_of(plan, plan->arms + a, arms[a], err) ? -1 : 0;
         for (size_t b = 0; !status && b < a; b++)
             if (!strcmp(plan->arms[a].name, plan->arms[b].name))
                 status = err_input(err, "--arm \"%s\": there is one of that name already (NAME:KIND gives it another)", arms[a]);
@@ -101,14 +119,19 @@ static char *result_path(const Plan *plan, const PlanArm *arm, uint64_t seed, Er
     return path;
 }
 
-static void result_key(char key[17], const Plan *plan, const PlanArm *arm, uint64_t seed)
+static uint64_t hash_arm(uint64_t hash, const PlanArm *arm)
 {
-    uint64_t hash = hash_bytes(plan->key, kind_names[arm->kind], strlen(kind_names[arm->kind]) + 1);
+    hash = hash_bytes(hash, kind_names[arm->kind], strlen(kind_names[arm->kind]) + 1);
     for (size_t i = 0; i < arm->count; i++) {
         hash = hash_bytes(hash, arm->keys[i], strlen(arm->keys[i]) + 1);
         hash = hash_bytes(hash, arm->values[i], strlen(arm->values[i]) + 1);
     }
-    snprintf(key, 17, "%016" PRIx64, hash_bytes(hash, &seed, sizeof seed));
+    return arm->of ? hash_arm(hash, arm->of) : hash;
+}
+
+static void result_key(char key[17], const Plan *plan, const PlanArm *arm, uint64_t seed)
+{
+    snprintf(key, 17, "%016" PRIx64, hash_bytes(hash_arm(plan->key, arm), &seed, sizeof seed));
 }
 
 static int read_result(bool *found, PlanResult *result, const char *path, const char *key, Err *err)
@@ -232,6 +255,7 @@ static json_t *arm_json(const Plan *plan, size_t a, Err *err)
     json_t *settings = json_object(), *seeds = json_array();
     int bad = 0;
     for (size_t i = 0; i < arm->count; i++) bad |= json_object_set_new(settings, arm->keys[i], json_string(arm->values[i]));
+    if (arm->of) bad |= json_object_set_new(settings, "of", json_string(arm->of->name));
     for (size_t s = 0; s < plan->seeds; s++) {
         json_t *one = json_pack("{s:I}", "seed", (json_int_t)(plan->first_seed + s));
         const PlanResult *result = plan->results + a * plan->seeds + s;

@@ -111,9 +111,10 @@ static int settings_list(Text *out, const Plan *plan, Err *err)
     int status = text_puts(out, err, "\nArms with settings of their own:\n\n");
     for (size_t a = 0; !status && a < plan->arm_count; a++) {
         const PlanArm *arm = plan->arms + a;
-        if (!arm->count) continue;
+        if (!arm->count && !arm->of) continue;
         status = text_printf(out, err, "- %s:", arm->name);
         for (size_t i = 0; !status && i < arm->count; i++) status = text_printf(out, err, " %s=%s", arm->keys[i], arm->values[i]);
+        if (!status && arm->of) status = text_printf(out, err, " of=%s", arm->of->name);
         if (!status) status = text_puts(out, err, "\n");
     }
     return status;
@@ -122,7 +123,7 @@ static int settings_list(Text *out, const Plan *plan, Err *err)
 int plan_markdown(Text *out, const Plan *plan, Err *err)
 {
     size_t own = 0;
-    for (size_t a = 0; a < plan->arm_count; a++) own += plan->arms[a].count > 0;
+    for (size_t a = 0; a < plan->arm_count; a++) own += plan->arms[a].count > 0 || plan->arms[a].of;
     Evaluation *runs = mem_new(err, plan->seeds, sizeof *runs);
     int status = !runs || text_printf(out, err, "# Comparison\n\nMeans over %zu seed%s, from %" PRIu64 " on, with 95 %% intervals %s; seconds are of this machine.\n",
         plan->seeds, plan->seeds == 1 ? "" : "s", plan->first_seed, plan->seeds == 1 ? "over prompts" : "over seeds and prompts");

@@ -12,8 +12,8 @@
 
 static const struct { const char *kind, *name, *what; } kinds[] = {
     {"base", "The model as it was.", "Nothing is learned, nothing is chosen."},
-    {"best-of", "Best of K.", "The same model answers K times and the answer with the highest reward is given. Nothing is learned; each\n"
-        "answer costs K."},
+    {"best-of", "Best of K.", "A model, the one that all begin with or one that another arm has made, answers K times, and the answer with the\n"
+        "highest reward is given. Nothing is learned; each answer costs K."},
     {"sft", "Fine-tuning on human texts", "with the wanted label: no answers of the model’s own, no reward."},
     {"raft", "RAFT.", "The model answers each prompt K times; the answer with the highest reward is kept; the model is fine-tuned on what\n"
         "was kept, as on any text; again, with the model that came out."},
@@ -66,8 +66,9 @@ static void arm_figure(Html *out, const Arms *arms, const Arm *arm)
     if (m->n) html_number(out, m->mean, 2), html_puts(out, "</span>"), report_interval(out, m, 2);
     else html_puts(out, "–</span>");
     figure_line(out, arm, MEASURE_PERPLEXITY, "perplexity");
+    double kl;
     if (strcmp(arm->kind, "best-of")) figure_line(out, arm, MEASURE_KL, "KL");
-    else if (arm->K) html_puts(out, "<br>KL "), html_number(out, arms_best_of_kl(arm->K), 2), html_printf(out, " for K = %zu", arm->K);
+    else if (arm_kl(&kl, arm)) html_puts(out, "<br>KL "), html_number(out, kl, 2), html_printf(out, " with K = %zu", arm->K);
     html_puts(out, "</dd></div>\n");
 }
 
@@ -178,7 +179,7 @@ static void arms_table(Html *out, const Arms *arms)
     html_puts(out, "Reward is what was optimised");
     if (arms_measured(arms, MEASURE_GOLD)) html_puts(out, ", gold is another judge");
     html_puts(out, ". KL in nats per answer");
-    if (has_kind(arms, "best-of")) html_puts(out, " (of best-of-K: of the model that answers, so 0)");
+    if (has_kind(arms, "best-of")) html_puts(out, " (of best-of-K: of the model that answers, without what choosing adds)");
     html_puts(out, ", lengths in tokens.</p>\n");
     if (more) {
         html_puts(out, "<details><summary>Further measures</summary>\n");

@@ -25,16 +25,22 @@ static bool x_of_point(double *x, XKind kind, const ArmPoint *p)
     return kind == X_GENERATED ? p->counted : kind == X_SECONDS ? p->timed : m->n > 0;
 }
 
-/* The best of K answers of a model has another distribution than the model's, and its distance is known: log K - (K-1)/K when no
- * two answers tie. The measured KL, of the model that gave the answers, is 0. */
-double arms_best_of_kl(size_t K) { return host_log((double)K) - (double)(K - 1) / (double)K; }
+/* The best of K answers of a model has another distribution than the model's, and its distance from it is known when no two answers
+ * tie. The model's own distance from p0 comes on top: log p/p0 over the answers that were chosen, which is measured (0 when p is p0). */
+bool arm_kl(double *nats, const Arm *arm)
+{
+    const Measure *m = &arm->end.measures[MEASURE_KL];
+    double K = (double)arm->K;
+    bool best_of = !strcmp(arm->kind, "best-of");
+    *nats = m->mean + (best_of && arm->K ? host_log(K) - (K - 1) / K : 0);
+    return m->n && (arm->K || !best_of);
+}
 
 static bool x_of_end(double *x, const View *view, const Arm *arm)
 {
-    const Measure *m = &arm->end.measures[view->x == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
-    bool best_of = !strcmp(arm->kind, "best-of");
-    *x = best_of && view->x == X_KL && arm->K ? arms_best_of_kl(arm->K) : m->mean;
-    return m->n && !(best_of && view->x == X_KL && !arm->K);
+    if (view->x == X_KL) return arm_kl(x, arm);
+    *x = arm->end.measures[MEASURE_PERPLEXITY].mean;
+    return arm->end.measures[MEASURE_PERPLEXITY].n > 0;
 }
 
 static void add_point(ChartPoint *points, size_t *count, double x, const Measure *y)
@@ -190,7 +196,7 @@ void arms_frontiers(Html *out, const Arms *arms)
     size_t gold = arms_gold(arms);
     const View views[] = {
         {"frontier-kl", gold == MEASURE_GOLD ? "Gold reward against KL" : "Reward against KL", "KL to the start, nats per answer",
-            "further left is closer to the model it started from, higher is better; best-of-K stands at log K − (K−1)/K", X_KL, gold, true},
+            "further left is closer to the model it started from, higher is better; best-of-K stands log K − (K−1)/K further than its model", X_KL, gold, true},
         {"frontier-perplexity", "Reward against held-out perplexity", "perplexity of human text",
             "further left has lost less of the language; the reward is the one that was optimised", X_PERPLEXITY, MEASURE_REWARD, true},
         {"frontier-gold", "Gold against held-out perplexity", "perplexity of human text",

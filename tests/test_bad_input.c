@@ -149,7 +149,8 @@ static void options_that_a_command_would_ignore_are_refused(void **state)
         "finetune @/lm --expert x.jsonl", "finetune @/lm --reference @/lm", "finetune @/lm --stage-prompts 2", "finetune @/lm --limit 2",
         "align @/lm --iteration 3", "align @/lm --corpus x", "eval @/lm --iterations 3", "eval @/lm --mode local", "rank x.jsonl --prompt-tokens 3",
         "demo --prompts x", "demo --tokenizer x", "demo --system x", "compare --algo ppo", "compare --prompts x", "heads --samples 3", "generate @/lm --prompt x -o y",
-        "collect @/lm --stop-when kl-above:3", "finetune @/lm --stop-when kl-above:3", "eval @/lm --stop-when kl-above:3", "trace ppo --kl-target 3"};
+        "collect @/lm --stop-when kl-above:3", "finetune @/lm --stop-when kl-above:3", "eval @/lm --stop-when kl-above:3", "collect @/lm --replay 1", "eval @/lm --replay 1",
+        "compare --replay-corpus x", "trace ppo --kl-target 3"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect(raft("%s", cases[i]), 2, "this command does not take this option");
     expect(raft(ALIGN "--reward length:3 --kl-coef 0.1"), 2, "--kl-coef is an option of PPO: --algo raft would ignore it");
     expect(raft("demo --profile contract --vf-coef 1 -o @/run"), 2, "--vf-coef is an option of PPO");

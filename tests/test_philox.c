@@ -38,7 +38,7 @@ static void streams_keep_their_numbers(void **state)
 {
     (void)state;
     static const PhiloxStream streams[] = {STREAM_INIT, STREAM_SHUFFLE_PROMPTS, STREAM_SAMPLE, STREAM_SHUFFLE_TRAIN, STREAM_PREFIX,
-        STREAM_SPLIT, STREAM_GRAMMAR, STREAM_BOOTSTRAP, STREAM_REWARD_INIT, STREAM_EVAL, STREAM_LENGTH, STREAM_PROMPT_LENGTH};
+        STREAM_SPLIT, STREAM_GRAMMAR, STREAM_BOOTSTRAP, STREAM_REWARD_INIT, STREAM_EVAL, STREAM_LENGTH, STREAM_PROMPT_LENGTH, STREAM_REPLAY};
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) assert_int_equal(streams[i], i + 1);
 }
 
@@ -142,6 +142,22 @@ static void shuffle_favours_no_permutation(void **state)
     assert_true(chi2 < 60); // 23 degrees of freedom: beyond 60 once in 30,000
 }
 
+static void a_deck_is_dealt_whole_before_it_is_shuffled_anew(void **state)
+{
+    (void)state;
+    enum { OF = 7, N = 3, TURNS = 7 };
+    size_t dealt[TURNS * N];
+    uint32_t order[OF], deck[OF];
+    for (size_t t = 0; t < TURNS; t++) philox_deal(dealt + t * N, N, t * N, OF, 5, STREAM_REPLAY, order);
+    for (size_t i = 0; i < TURNS * N; i++) {
+        if (i % OF == 0) philox_shuffle(deck, OF, 5, STREAM_REPLAY, (uint32_t)(i / OF));
+        assert_int_equal(dealt[i], deck[i % OF]);
+    }
+    size_t one[TURNS * N]; // however it is cut into turns
+    philox_deal(one, TURNS * N, 0, OF, 5, STREAM_REPLAY, order);
+    assert_memory_equal(one, dealt, sizeof one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +170,7 @@ int main(void)
         cmocka_unit_test(below_is_uniform_and_in_range),
         cmocka_unit_test(shuffle_is_a_permutation_that_depends_on_seed_stream_and_iteration),
         cmocka_unit_test(shuffle_favours_no_permutation),
+        cmocka_unit_test(a_deck_is_dealt_whole_before_it_is_shuffled_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

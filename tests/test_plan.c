@@ -53,6 +53,13 @@ static void an_arm_has_a_name_a_kind_and_settings(void **state)
     assert_input_error(open_arms(&plan, &err, "raft samples", NULL), &err, "expected key=value, found \"samples\"");
     assert_input_error(open_arms(&plan, &err, "../x:raft", NULL), &err, "its name is made of letters");
     assert_input_error(open_arms(&plan, &err, "raft", "raft samples=4"), &err, "there is one of that name already");
+    assert_ok(open_arms(&plan, &err, "r:raft lr=1", "top:best-of of=r samples=3"), &err);
+    assert_ptr_equal(plan.arms[1].of, plan.arms);
+    assert_int_equal(plan.arms[1].count, 1);
+    assert_string_equal(plan.arms[1].values[0], "3");
+    plan_close(&plan);
+    assert_input_error(open_arms(&plan, &err, "top:best-of of=raft", "raft"), &err, "of=raft: no arm before it that is aligned");
+    assert_input_error(open_arms(&plan, &err, "base", "top:best-of of=base"), &err, "of=base: no arm before it that is aligned");
 }
 
 // ---- results -----------------------------------------------------------------------------------------------------------------------
@@ -135,6 +142,31 @@ static void a_comparison_that_was_cut_off_goes_on_to_the_same_end(void **state)
     assert_int_equal(fresh.calls, 6);
     free(expected);
     free(got);
+}
+
+// The best of another arm's answers is another result when that arm is.
+static void a_result_is_not_taken_when_the_arm_it_is_of_has_changed(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"raft lr=1", "raft lr=1", "raft lr=2"};
+    static const size_t calls[] = {2, 0, 2};
+    for (size_t i = 0; i < 3; i++) {
+        Err err = {0};
+        Plan plan;
+        Runner runner = {0};
+        const char *arms[] = {first[i], "top:best-of of=raft"};
+        assert_ok(plan_open(&plan, folder, arms, 2, 1, 1, 1, true, true, &err) || plan_run(&plan, fake_arm, &runner, &err), &err);
+        assert_int_equal(runner.calls, calls[i]);
+        plan_close(&plan);
+    }
+    char *text = comparison();
+    assert_non_null(strstr(text, "\"of\": \"raft\""));
+    free(text);
+    char *path = path_in(folder, "comparison.md");
+    text = read_file(path, NULL);
+    assert_non_null(strstr(text, "- top: of=raft\n"));
+    free(path);
+    free(text);
 }
 
 static void a_damaged_result_is_named(void **state)
@@ -239,7 +271,14 @@ static void an_evaluation_is_read_back_as_it_was_written(void **state)
 // ---- the command -------------------------------------------------------------------------------------------------------------------
 
 static const char small[] = "compare --profile contract -o %s/run --seeds 2 --eval-every 10 --sft.epochs 2 --ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0 "
-    "--ppo.iterations 2 --ppo.samples 2 --arm base --arm \"bo3:best-of samples=3\" --arm sft --arm raft --arm \"ppo2:ppo epochs=2\" %s";
+    "--ppo.iterations 2 --ppo.samples 2 --arm base --arm \"bo3:best-of samples=3\" --arm sft --arm raft --arm \"ppo2:ppo epochs=2\" "
+    "--arm \"kept:raft replay=2 replay-tokens=12\" --arm \"top:best-of samples=3 of=kept\" %s";
+
+static double perplexity_of(const json_t *comparison, size_t arm)
+{
+    const json_t *one = json_array_get(json_object_get(comparison, "arms"), arm);
+    return json_number_value(json_object_get(json_object_get(one, "perplexity"), "mean"));
+}
 
 static void compare_makes_every_arm_and_resumes(void **state)
 {
@@ -247,10 +286,10 @@ static void compare_makes_every_arm_and_resumes(void **state)
     Text output = {0};
     int status = run_raft(&output, small, folder, "");
     if (status) fail_msg("exit status %d: %s", status, output.data);
-    if (!strstr(output.data, "plan       10 of 10 arms\n")) fail_msg("no plan in: %s", output.data);
-    if (!strstr(output.data, "plan       4 of 10 arms, ppo2 1 of 2  about ")) fail_msg("no plan within an arm in: %s", output.data);
-    const char *const rows[] = {"\nbase ", "\nbo3 ", "\nsft ", "\nraft ", "\nppo2 "};
-    for (size_t i = 0; i < 5; i++)
+    if (!strstr(output.data, "plan       14 of 14 arms\n")) fail_msg("no plan in: %s", output.data);
+    if (!strstr(output.data, "plan       4 of 14 arms, ppo2 1 of 2  about ")) fail_msg("no plan within an arm in: %s", output.data);
+    const char *const rows[] = {"\nbase ", "\nbo3 ", "\nsft ", "\nraft ", "\nppo2 ", "\nkept ", "\ntop "};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strstr(output.data, rows[i])) fail_msg("no row \"%s\" in: %s", rows[i] + 1, output.data);
     text_free(&output);
     char *path = path_in(folder, "run/comparison.json"), *before = read_file(path, NULL);
@@ -273,6 +312,8 @@ static void compare_makes_every_arm_and_resumes(void **state)
     assert_int_equal(json_array_size(way), 2); // before, and at the end: --eval-every 10
     assert_true(json_object_get(json_array_get(way, 1), "distinct_2") && json_object_get(json_array_get(way, 1), "kl"));
     assert_true(json_integer_value(json_object_get(json_array_get(way, 1), "generated")) > 500);
+    double kept = perplexity_of(told, 5), top = perplexity_of(told, 6);
+    assert_true(kept > 0 && kept == top && kept != perplexity_of(told, 3)); // it is that arm's model that answers, and it read other texts
     json_decref(told);
     char *times = path_in(folder, "run/arms/raft-s1/timing.jsonl"), *stages = read_file(times, NULL);
     for (const char *const *stage = (const char *const[]){"collect", "rank", "finetune", "evaluate", "measure", NULL}; *stage; stage++)
@@ -280,7 +321,7 @@ static void compare_makes_every_arm_and_resumes(void **state)
     free(times);
     free(stages);
     char *place = path_in(folder, "run/report.html"), *page = read_file(place, NULL);
-    if (!page || !strstr(page, "raft compare \xC2\xB7 5 arms")) fail_msg("compare left no page");
+    if (!page || !strstr(page, "raft compare \xC2\xB7 7 arms")) fail_msg("compare left no page");
     free(place);
     free(page);
     assert_int_equal(run_raft(&output, "rerun %s/run -o %s/again --quiet", folder, folder), 0);
@@ -307,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_arm_has_a_name_a_kind_and_settings, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_comparison_that_was_cut_off_goes_on_to_the_same_end, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_result_is_not_taken_when_the_arm_it_is_of_has_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_result_is_named, set_up, tear_down),
         cmocka_unit_test(a_trajectory_is_found_by_cost_and_read_back),
         cmocka_unit_test_setup_teardown(arms_stand_beside_each_other_at_equal_tokens_and_at_equal_seconds, set_up, tear_down),

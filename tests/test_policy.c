@@ -363,6 +363,55 @@ static void only_selected_responses_are_learned(void **state)
     model_free(&expected);
 }
 
+// Beside two chosen answers four texts a stage, out of five: the second stage goes on in the deck.
+static void texts_of_people_are_read_beside_the_chosen_answers(void **state)
+{
+    enum { REPLAY = 2, TEXTS = 5, READ = 2 * REPLAY, ITERATION = 1 };
+    Policy policy;
+    Model learner, expected;
+    SampleList list = {0};
+    PolicyOptions o = usual();
+    Trainer trainer;
+    StepStats stats;
+    Example texts[TEXTS], examples[2 + READ];
+    uint32_t words[TEXTS][4], order[2][TEXTS];
+    Err err = {0};
+    (void)state;
+    for (size_t i = 0; i < TEXTS; i++) {
+        for (size_t t = 0; t < 4; t++) words[i][t] = (uint32_t)(20 + 5 * i + t);
+        texts[i] = (Example){.ids = words[i], .length = 2 + i % 3};
+    }
+    o.replay = REPLAY;
+    o.texts = texts;
+    o.text_count = TEXTS;
+    assert_ok(model_copy(&learner, &model, &err) || model_copy(&expected, &model, &err), &err);
+    open_policy(&policy, &learner, &reference, &o);
+    assert_ok(policy_collect(&policy, &list, stage, 2, K, ITERATION, &err), &err);
+    list.items[0].selected = list.items[K].selected = true;
+    const Sample *chosen[] = {list.items, list.items + K};
+    ExampleList answers;
+    assert_ok(policy_examples(&answers, chosen, 2, &err), &err);
+    memcpy(examples, answers.examples, 2 * sizeof *examples);
+    for (uint32_t pass = 0; pass < 2; pass++) philox_shuffle(order[pass], TEXTS, o.seed, STREAM_REPLAY, pass);
+    for (size_t i = 0; i < READ; i++) {
+        size_t at = ITERATION * READ + i; // 4 .. 7: the last of the first pass, three of the second
+        examples[2 + i] = texts[order[at / TEXTS][at % TEXTS]];
+    }
+    assert_ok(trainer_init(&trainer, &expected, &cx, &o.train, &err), &err);
+    assert_ok(train_run(&trainer, examples, 2 + READ, o.seed, ITERATION, NULL, NULL, &stats, &err), &err);
+    trainer_free(&trainer);
+    assert_ok(policy_finetune(&policy, &list, ITERATION, &err), &err);
+    assert_same_bits(learner.parameters, expected.parameters, model.parameter_count, "parameters");
+    assert_int_equal(policy.last.targets, stats.targets);
+    policy.options.text_count = 0;
+    assert_input_error(policy_finetune(&policy, &list, ITERATION, &err), &err, "--replay 2: there is no text");
+    policy_examples_free(&answers);
+    samples_free(&list);
+    policy_free(&policy);
+    model_free(&learner);
+    model_free(&expected);
+}
+
 static void generator_gives_candidates_that_own_their_samples(void **state)
 {
     Policy policy;
@@ -409,6 +458,7 @@ int main(void)
         cmocka_unit_test(unusable_prompts_are_named),
         cmocka_unit_test(greedy_collection_is_refused),
         cmocka_unit_test(only_selected_responses_are_learned),
+        cmocka_unit_test(texts_of_people_are_read_beside_the_chosen_answers),
         cmocka_unit_test(generator_gives_candidates_that_own_their_samples),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -193,6 +193,9 @@ static void what_is_not_the_policys_own_is_refused(void **state)
     o.expert_count = 1;
     assert_input_error(ppo_check(&o, &rank, &err), &err, "--expert");
     o = usual_policy();
+    o.replay = 1;
+    assert_input_error(ppo_check(&o, &rank, &err), &err, "--replay");
+    o = usual_policy();
     rank.kl_beta = 0.1;
     assert_input_error(ppo_check(&o, &rank, &err), &err, "--kl-coef");
 }

@@ -461,22 +461,31 @@ static bool no_binary(void)
 
 #define SAMPLING " --samples 4 --max-new 8 --temperature 0.8 --seed 5 --stage-prompts 3 --quiet"
 #define TRAINING " --lr 3e-2 --batch 2 --epochs 2 --seed 5 --quiet"
+#define REPLAY " --replay 2 --replay-tokens 9 --replay-corpus @/people.jsonl"
 #define REWARD " --reward length:6 --reward '0.5*length:2' --kl-beta 0.02"
 #define GOLD " --gold lexicon:@/lexicon.txt"
 
 static void commands_apart_equal_align(void **state)
 {
+    static const char people[] = "{\"text\":\"the story was good and the end was not\"}\n{\"text\":\"bad\"}\n{\"text\":\"what a very long film\"}\n";
     (void)state;
+    char *texts = path_in(folder, "people.jsonl");
+    write_file(texts, people, strlen(people));
+    free(texts);
     if (no_binary()) return;
-    expect(0, "iteration", "align @/start --prompts @/prompts.jsonl --algo raft --iterations 2 --explain --eval-prompts 3 -o @/cli" SAMPLING TRAINING REWARD GOLD);
+    expect(0, "iteration", "align @/start --prompts @/prompts.jsonl --algo raft --iterations 2 --explain --eval-prompts 3 -o @/cli" SAMPLING TRAINING REPLAY REWARD GOLD);
     assert_non_null(strstr(output.data, "kept"));
     assert_non_null(strstr(output.data, "KL/token"));
     expect(0, "12 candidates", "collect @/start --prompts @/prompts.jsonl -o @/c0.jsonl" SAMPLING);
     expect(0, "selected", "rank @/c0.jsonl -o @/r0.jsonl" REWARD);
-    expect(0, "fine-tuned on 3", "finetune @/start --data @/r0.jsonl -o @/f0" TRAINING);
+    expect(0, "fine-tuned on 3", "finetune @/start --data @/r0.jsonl -o @/f0" TRAINING REPLAY);
     expect(0, "12 candidates", "collect @/f0 --reference @/start --iteration 1 --prompts @/prompts.jsonl -o @/c1.jsonl" SAMPLING);
     expect(0, "selected", "rank @/c1.jsonl -o @/r1.jsonl" REWARD);
-    expect(0, "loss", "finetune @/f0 --iteration 1 --data @/r1.jsonl -o @/f1" TRAINING);
+    expect(0, "loss", "finetune @/f0 --iteration 1 --data @/r1.jsonl -o @/f1" TRAINING REPLAY);
+    char *recorded = path_in(folder, "cli/provenance.json"), *provenance = read_file(recorded, NULL);
+    assert_non_null(strstr(provenance, "\"replay_corpus_hash\""));
+    free(recorded);
+    free(provenance);
     static const char *const pairs[][2] = {{"cli/iter_000/candidates.jsonl", "r0.jsonl"},
         {"cli/iter_001/candidates.jsonl", "r1.jsonl"},
         {"cli/checkpoint/model.safetensors", "f1/model.safetensors"}, {"cli/checkpoint/config.json", "f1/config.json"},
@@ -550,6 +559,12 @@ static void wrong_requests_exit_with_2(void **state)
         {"--reward", "align @/start --prompts @/prompts.jsonl -o @/x"},
         {"outside the model's vocabulary", "finetune @/start --data @/foreign.jsonl -o @/x"},
         {"raft rank", "finetune @/start --data @/unranked.jsonl -o @/x"},
+        {"--replay-corpus PATH is missing", "align @/start --prompts @/prompts.jsonl --reward length:3 --replay 1 -o @/x"},
+        {"since --replay is 0", "align @/start --prompts @/prompts.jsonl --reward length:3 --replay-corpus @/people.jsonl -o @/x"},
+        {"do not fit the model's context of 40", "align @/start --prompts @/prompts.jsonl --reward length:3 --replay 1 --replay-corpus @/people.jsonl -o @/x"},
+        {"people of nowhere", "align @/start --prompts @/prompts.jsonl --reward length:3 --replay 1 --replay-corpus '@/people of nowhere' -o @/x"},
+        {"--replay is read beside RAFT's chosen answers", "align @/start --prompts @/prompts.jsonl --reward length:3 --algo ppo --replay 1 --replay-tokens 9 "
+            "--replay-corpus @/people.jsonl -o @/x"},
         {"no candidates", "rank @/empty.jsonl --reward length:3 -o @/x.jsonl"},
         {"--prompts", "eval @/start --reward length:3"},
         {"expected", "rank @/unranked.jsonl --reward size:3 -o @/x.jsonl"},

@@ -93,6 +93,18 @@ static void run_stage(VectorCase *c)
     vector_put_ids(c, "prompt", all, b * iterations);
 }
 
+static void run_replay(VectorCase *c)
+{
+    size_t texts = vector_size(c, "texts"), n = vector_size(c, "chosen") * vector_size(c, "replay"), iterations = vector_size(c, "iterations");
+    size_t *dealt = vector_block(c, n, sizeof *dealt);
+    uint32_t *order = vector_block(c, texts, sizeof *order), *all = vector_block(c, n * iterations, sizeof *all);
+    for (size_t t = 0; t < iterations; t++) {
+        philox_deal(dealt, n, t * n, texts, vector_size(c, "seed"), STREAM_REPLAY, order);
+        for (size_t i = 0; i < n; i++) all[t * n + i] = (uint32_t)dealt[i];
+    }
+    vector_put_ids(c, "text", all, n * iterations);
+}
+
 static void run_rank(VectorCase *c)
 {
     size_t n;
@@ -241,6 +253,6 @@ static void run_measures(VectorCase *c)
 }
 
 const VectorOperation vector_decisions[] = {
-    {"philox", run_philox}, {"draw", run_draw}, {"shuffle", run_shuffle}, {"choose", run_choose}, {"stage", run_stage}, {"rank", run_rank},
+    {"philox", run_philox}, {"draw", run_draw}, {"shuffle", run_shuffle}, {"choose", run_choose}, {"stage", run_stage}, {"replay", run_replay}, {"rank", run_rank},
     {"bpe", run_bpe}, {"repair", run_repair}, {"numbers", run_numbers}, {"rewards", run_rewards}, {"measures", run_measures}, {NULL, NULL},
 };

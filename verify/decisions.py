@@ -78,12 +78,16 @@ class Distribution:
 
 def stage_prompts(seed, iteration, stage, count):  # 11.1
     stage = stage or count
+    return deal(seed, "prompts", iteration * stage, stage, count)
+
+
+def deal(seed, stream, before, n, of):  # 11.1, 14.2
     orders, result = {}, []
-    for a in range(iteration * stage, (iteration + 1) * stage):
-        c = a // count
+    for a in range(before, before + n):
+        c = a // of
         if c not in orders:
-            orders[c] = shuffle(seed, "prompts", c, count)
-        result.append(orders[c][a % count])
+            orders[c] = shuffle(seed, stream, c, of)
+        result.append(orders[c][a % of])
     return result
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from arithmetic import D, F, H, cos_d, log_d, sin_d
 
-STREAM = {"weights": 1, "prompts": 2, "token": 3, "examples": 4, "pieces": 5, "halves": 6, "corpus": 7, "bootstrap": 8, "evaluation": 10, "length": 11, "prompt length": 12}
+STREAM = {"weights": 1, "prompts": 2, "token": 3, "examples": 4, "pieces": 5, "halves": 6, "corpus": 7, "bootstrap": 8, "evaluation": 10, "length": 11, "prompt length": 12, "replay": 13}
 M32 = np.uint64(0xFFFFFFFF)
 
 

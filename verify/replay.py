@@ -26,6 +26,8 @@ DEFAULTS = dict(seed=1, iteration=0, samples=8, max_new=24, min_new=0, temperatu
 def settings_of(given):
     """`raft align`'s options as numbers; one for the stage (align.lr) goes before one for all (lr)."""
     s = dict(DEFAULTS)
+    if given.get("align.replay", given.get("replay", "0")) != "0":
+        raise Trouble("setting replay: texts read beside the chosen answers (SPEC 14.2) are not in a trace, so its training cannot be replayed")
     for key, default in DEFAULTS.items():
         name = key.replace("_", "-")
         value = given.get("align." + name, given.get(name))

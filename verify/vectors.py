@@ -60,6 +60,11 @@ def stage(seed, prompts, stage, iterations):
     return {"prompt": sum((decisions.stage_prompts(seed, t, stage, prompts) for t in range(iterations)), [])}
 
 
+def replay(seed, texts, chosen, replay, iterations):
+    n = chosen * replay
+    return {"text": sum((decisions.deal(seed, "replay", t * n, n, texts) for t in range(iterations)), [])}
+
+
 def fma(a, b, c):
     return {"y": arithmetic_fma(a, b, c), "soft_is_the_same": True}
 
