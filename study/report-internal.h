@@ -65,6 +65,7 @@ int report_read_iteration(RunFiles *files, const json_t *line, const char *where
 int report_read_samples(SampleList *list, const char *folder, const char *name, Err *err);     // left empty when there is no such file
 void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err); // one more zeroed item of a growing array
 
+double report_best_of_kl(size_t K); // nats from a model to the best of K of its answers, no two of which tie: log K - (K-1)/K
 void report_spread_means(double *all, double *kept, const RewardSpread *spread); // rewards of all candidates, of the kept ones; 0: of none
 
 // Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.

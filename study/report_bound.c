@@ -145,10 +145,12 @@ static void bound_chart(Html *out, const Bound *b, size_t iteration)
     chart_legend(out, chart.series, 3);
 }
 
+double report_best_of_kl(size_t K) { return host_log((double)K) - (double)(K - 1) / (double)K; }
+
 static void bound_row(Html *out, const Bound *b, size_t k)
 {
     const ChartPoint *m = b->measured + k - 1;
-    double kl = host_log((double)k) - (double)(k - 1) / (double)k;
+    double kl = report_best_of_kl(k);
     Measure measured = {.mean = m->y, .lo = m->lo, .hi = m->hi, .n = 1};
     html_printf(out, "<tr><th scope=\"row\">%zu</th>", k);
     report_measure_cell(out, &measured, 3);
@@ -188,7 +190,7 @@ static void explain(Html *out, const Bound *b, const RewardSpread *s)
 static void compare_kl(Html *out, const RunFiles *files, size_t K)
 {
     const IterationRow *row = files->row_count > 1 ? files->rows + 1 : NULL;
-    double kl = host_log((double)K) - (double)(K - 1) / (double)K;
+    double kl = report_best_of_kl(K);
     html_puts(out, "<p>The distribution of the best of K lies log K − (K−1)/K from the model that gave the answers: for K = ");
     html_printf(out, "%zu that is ", K);
     html_number(out, kl, 2);

@@ -180,11 +180,14 @@ static void arms_table(Html *out, const Arms *arms)
     if (arms_measured(arms, MEASURE_GOLD)) html_puts(out, ", gold is another judge");
     html_puts(out, ". KL in nats per answer");
     if (has_kind(arms, "best-of")) html_puts(out, " (of best-of-K: of the model that answers, without what choosing adds)");
-    html_puts(out, ", lengths in tokens.</p>\n");
+    html_puts(out, ", lengths in tokens. Distinct-2 is the share of different ones among all pairs of neighbouring tokens of the answers: "
+        "it\nfalls when they come to resemble each other.</p>\n");
     if (more) {
         html_puts(out, "<details><summary>Further measures</summary>\n");
         arm_table(out, arms, "ends-further", "Further measures, with 95&#8239;% intervals", MAIN_MEASURES, MEASURES);
-        html_puts(out, "</details>\n");
+        html_puts(out, "<p class=\"note\">Of the answers: perplexity by the model that all began with; distinct-1 and unique-1 (of pairs: unique-2) the "
+            "share of\ndifferent tokens, and of those that occur once only; MSTTR-100 the mean share of different tokens in 100 that follow each "
+            "other.</p>\n</details>\n");
     }
     html_puts(out, "</section>\n");
 }
@@ -193,7 +196,8 @@ static void cost_row(Html *out, const Arm *arm)
 {
     const ArmCost *cost = &arm->cost;
     html_row_name(out, arm->name);
-    count_cell(out, arm->generated, "none");
+    if (!strcmp(arm->kind, "best-of") && arm->K) html_printf(out, "<td class=\"n\">%zu for one</td>", arm->K);
+    else count_cell(out, arm->generated, "none");
     count_cell(out, cost->trained_tokens, strcmp(arm->kind, "sft") ? "none" : "not told");
     const double seconds[] = {cost->sampling, cost->ranking, cost->learning, cost->measuring, arm->seconds};
     for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
@@ -208,7 +212,9 @@ static void arms_cost(Html *out, const Arms *arms)
     const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">ranking", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
     html_puts(out, most_seeds(arms) > 1 ? "<p>Means over seeds. " : "<p>");
-    html_puts(out, "RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. Seconds are\n"
+    html_puts(out, "RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. ");
+    if (has_kind(arms, "best-of")) html_puts(out, "Best-of-K draws nothing beforehand, and K answers for each one that is given. ");
+    html_puts(out, "Seconds are\n"
         "those of the machine of the run. Ranking is all that reads the answers before\n"
         "anything is learned, p₀ too where it is asked; measuring is answering the evaluation prompts and judging the answers; in all is\n"
         "everything, with what is written to disk.</p>\n");

@@ -3,7 +3,6 @@
  * arm has the same colour and shape in all charts of the page. Start reading at arms_chart. */
 #include "study/arms-internal.h"
 
-#include "kernels/hostmath.h"
 
 #include <string.h>
 
@@ -30,9 +29,8 @@ static bool x_of_point(double *x, XKind kind, const ArmPoint *p)
 bool arm_kl(double *nats, const Arm *arm)
 {
     const Measure *m = &arm->end.measures[MEASURE_KL];
-    double K = (double)arm->K;
     bool best_of = !strcmp(arm->kind, "best-of");
-    *nats = m->mean + (best_of && arm->K ? host_log(K) - (K - 1) / K : 0);
+    *nats = m->mean + (best_of && arm->K ? report_best_of_kl(arm->K) : 0);
     return m->n && (arm->K || !best_of);
 }
 

@@ -60,7 +60,7 @@ small="--profile contract --save-every 3"
     kill_case reward $share reward train --corpus data/reviews.grammar --corpus-size 60 --init "$lm" --epochs 3 $small
     kill_case finetune $share finetune "$lm" --data "$tmp/demo/iter_000/candidates.jsonl" --epochs 20 --batch 1 $small
     kill_case ppo $share align "$lm" --algo ppo --prompts data/example-prompts.jsonl --reward "head:$tmp/demo/proxy" --limit 6 --epochs 3 --train-layers 1 $small --top-k 0 --top-p 1 --kl-beta 0 --iterations 4
-    kill_case compare $share compare $small --seeds 1 --arm base --arm sft --arm raft --arm ppo --ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0
+    kill_case compare $share compare $small --seeds 1 --arm base --arm sft --arm raft --arm ppo --arm "top:best-of samples=2 of=raft" --ppo.top-k 0 --ppo.top-p 1 --ppo.kl-beta 0
     kill_case align $share align "$lm" --prompts data/example-prompts.jsonl --reward "head:$tmp/demo/proxy" --gold "head:$tmp/demo/gold" --limit 6 --epochs 3 $small
 }
 echo "$done_kills kills"

@@ -6,8 +6,12 @@
 #include "base/os.h"
 
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 static int make_reviews_and_model(void **state)
 {
@@ -34,13 +38,20 @@ static int make_reviews_and_model(void **state)
 // The settings of profiles/PROFILE.conf, smaller.
 #define SMALL "--train-layers 1 --layers 2 --max-steps 2 --limit 8 --eval-prompts 4 --max-new 6 --samples 2 --stage-prompts 3 --iterations 2 --held-out-tokens 9"
 
-static int plan_from(const char *model, const char *profile, const char *options)
+// Models, heads and, when the options do not say otherwise, the plan go to the folder `runs`.
+static Text plan_command(const char *runs, const char *model, const char *profile, const char *options)
 {
     const char *program = getenv("RAFT_BINARY");
     Text command = {0};
     Err err = {0};
     assert_ok(text_printf(&command, &err, "RAFT='%s' RUNS='%s' IMDB='%s' SMOLLM2='%s/%s' sh tools/imdb.sh %s " SMALL " %s 2>&1 < /dev/null",
-        program ? program : "./raft", cli_folder, cli_folder, cli_folder, model, profile, options), &err);
+        program ? program : "./raft", runs, cli_folder, cli_folder, model, profile, options), &err);
+    return command;
+}
+
+static int plan_from(const char *model, const char *profile, const char *options)
+{
+    Text command = plan_command(cli_folder, model, profile, options);
     int status = run_shell(&cli_output, command.data);
     text_free(&command);
     return status;
@@ -57,6 +68,60 @@ static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
     assert_true(cli_have("quick/proxy/config.json") && !cli_have("quick/lm/config.json") && !cli_have("smollm2/config.json"));
     assert_true(!cli_have("smollm2-reviews/config.json")); // the small plan takes the model as it comes
     expect(plan("imdb-quick", options), 0, "(taken from the directory)");
+}
+
+// The script and what it has called, as a closed terminal ends them. False: they were done before.
+static bool killed_after(const char *command, long milliseconds)
+{
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        setpgid(0, 0);
+        if (!freopen("/dev/null", "w", stdout)) _exit(126);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    setpgid(child, child); // whoever comes first
+    nanosleep(&(struct timespec){.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000}, NULL);
+    kill(-child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status)) assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status);
+}
+
+static void a_plan_that_is_killed_goes_on_to_the_same_bytes(void **state)
+{
+    static const char *const same[] = {"smollm2-reviews/model.safetensors", "imdb-heads/proxy/model.safetensors", "imdb-heads/gold/model.safetensors",
+        "plan/comparison.json", "plan/arms/raft-s1/checkpoint/model.safetensors"};
+    static const char options[] = "--seeds 1 --arm base --arm raft --arm \"top:best-of of=raft\" -o '%s/plan'";
+    (void)state;
+    Text commands[2] = {{0}, {0}};
+    expect(raft("demo --profile contract --pretrain.layers 16 --iterations 1 -o @/deep --quiet"), 0, "report.html"); // as many as the heads read
+    for (size_t i = 0; i < 2; i++) {
+        char own[300], *runs = cli_path(i ? "cut" : "whole");
+        snprintf(own, sizeof own, options, runs);
+        commands[i] = plan_command(runs, "deep/lm", "imdb", own);
+        free(runs);
+    }
+    double started = os_now_s();
+    expect(run_shell(&cli_output, commands[0].data), 0, "\ntop ");
+    long whole = (long)(1000 * (os_now_s() - started)), kills = 0;
+    for (long i = 1; i <= 8; i++) kills += killed_after(commands[1].data, whole * i / 9); // from its beginning to near its end
+    assert_true(kills >= 2);
+    expect(run_shell(&cli_output, commands[1].data), 0, "\ntop ");
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        char name[2][100], *paths[2], *bytes[2];
+        size_t n[2];
+        for (size_t k = 0; k < 2; k++) {
+            snprintf(name[k], sizeof name[k], "%s/%s", k ? "cut" : "whole", same[i]);
+            bytes[k] = read_file(paths[k] = cli_path(name[k]), n + k);
+            if (!bytes[k]) fail_msg("%s: missing", name[k]);
+        }
+        if (n[0] != n[1] || memcmp(bytes[0], bytes[1], n[0])) fail_msg("%s has other bytes after %ld kills", name[1], kills);
+        for (size_t k = 0; k < 2; k++) free(paths[k]), free(bytes[k]);
+    }
+    for (size_t i = 0; i < 2; i++) text_free(commands + i);
 }
 
 static void heads_made_before_are_taken(void **state)
@@ -116,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_runs_to_its_table_and_is_taken_up_again),
+        cmocka_unit_test(a_plan_that_is_killed_goes_on_to_the_same_bytes),
         cmocka_unit_test(heads_made_before_are_taken),
         cmocka_unit_test(every_profile_can_be_read_and_its_arms_made),
         cmocka_unit_test(settings_of_other_programs_run),
