@@ -57,11 +57,13 @@ static int save(FineTune *f, const Options *o, Err *err)
 static int report(const FineTune *f, const Options *o, Err *err)
 {
     const StepStats *last = &f->setup.policy.last;
+    size_t texts = f->selected * o->replay;
     if (o->json)
-        return print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "examples", (json_int_t)f->selected, "targets",
+        return print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "examples", (json_int_t)(f->selected + texts), "targets",
             (json_int_t)last->targets, "loss", json_float(last->loss), "seconds", json_float(f->setup.policy.train_seconds)), err);
-    printf("%s: fine-tuned on %zu candidates in %.1f s, loss %.4f\n", o->output, f->selected, f->setup.policy.train_seconds,
-        last->loss);
+    printf("%s: fine-tuned on %zu candidates", o->output, f->selected);
+    if (texts) printf(" and %zu texts", texts);
+    printf(" in %.1f s, loss %.4f\n", f->setup.policy.train_seconds, last->loss);
     return 0;
 }
 

@@ -162,6 +162,7 @@ static const Sample *first_kept(const Group *g, const SampleList *samples)
 static void finetune_step(Html *out, const RunFiles *files, const Group *g)
 {
     const Sample *kept = first_kept(g, &files->examples->samples);
+    double replay, tokens;
     html_puts(out, "<li><h3>Fine-tune</h3>\n<p>The model is trained on what was kept, as on any text: cross-entropy, on the tokens of\n"
         "the answer only. No gradient passes through the reward.");
     if (kept) {
@@ -171,6 +172,9 @@ static void finetune_step(Html *out, const RunFiles *files, const Group *g)
         report_quote(out, "", kept->text, kept->text_length);
         html_puts(out, "</mark></blockquote>\n<p>");
     } else html_puts(out, " ");
+    if (run_number(files, "replay", &replay) && replay > 0 && run_number(files, "replay-tokens", &tokens))
+        html_printf(out, "Beside each kept answer the model reads %.0f text%s of people, the first %.0f tokens, so that it forgets less. ", replay,
+            replay > 1 ? "s" : "", tokens);
     html_puts(out, "The next iteration starts from the model that this one made.</p></li>\n");
 }
 

@@ -322,6 +322,14 @@ static void compare_makes_every_arm_and_resumes(void **state)
     free(stages);
     char *place = path_in(folder, "run/report.html"), *page = read_file(place, NULL);
     if (!page || !strstr(page, "raft compare \xC2\xB7 7 arms")) fail_msg("compare left no page");
+    assert_non_null(strstr(page, "<td class=\"n\">3 for one</td>"));
+    free(place);
+    free(page);
+    assert_int_equal(run_raft(&output, "report %s/run/arms/kept-s1", folder), 0);
+    text_free(&output);
+    place = path_in(folder, "run/arms/kept-s1/report.html");
+    page = read_file(place, NULL);
+    assert_non_null(strstr(page, "the model reads 2 texts of people, the first 12 tokens"));
     free(place);
     free(page);
     assert_int_equal(run_raft(&output, "rerun %s/run -o %s/again --quiet", folder, folder), 0);
