@@ -428,17 +428,16 @@ static int check_selected(const Policy *policy, const Sample *s, Err *err)
     return 0;
 }
 
+size_t policy_replayed(double replay, size_t chosen) { return round_up(replay * (double)chosen); }
+
 // The texts that this stage reads beside `chosen` answers, behind them in the list.
 static int add_replayed(ExampleList *list, const Policy *policy, size_t chosen, size_t iteration, Err *err)
 {
     const PolicyOptions *how = &policy->options;
-    size_t n, all;
-    if (!how->replay) return 0;
-    if (!how->text_count) return err_input(err, "--replay %zu: there is no text to read beside the chosen answers", how->replay);
-    if (!size_multiply(chosen, how->replay, &n) || n > SIZE_MAX - chosen || how->text_count > UINT32_MAX)
-        return err_failed(err, "out of memory: --replay %zu beside %zu answers", how->replay, chosen);
-    all = chosen + n;
-    Example *grown = mem_resize(err, list->examples, list->count, all, sizeof *grown);
+    size_t n = policy_replayed(how->replay, chosen);
+    if (!n) return 0;
+    if (!how->text_count) return err_input(err, "--replay %g: there is no text to read beside the chosen answers", how->replay);
+    Example *grown = mem_resize(err, list->examples, list->count, chosen + n, sizeof *grown);
     if (!grown) return -1;
     list->examples = grown;
     size_t *dealt = mem_new(err, n, sizeof *dealt);

@@ -25,9 +25,9 @@ typedef struct {
     const char *const *experts;
     const char *const *expert_names; // what candidates call them; NULL: as they are given
     size_t expert_count;
-    /* Experience replay: beside each chosen answer so many texts of people are read, as further examples (Lin et al., arXiv 2309.06256,
+    /* Experience replay: beside n chosen answers ceil(replay * n) texts of people are read, as further examples (Lin et al., arXiv 2309.06256,
      * compare it with other means against what alignment forgets). A shuffled deck of `texts`, dealt stage after stage. */
-    size_t replay;              // 0: none
+    double replay;              // 0: none
     const Example *texts;       // [text_count], each within the context
     size_t text_count;
 } PolicyOptions;
@@ -68,6 +68,8 @@ int policy_candidates(CandidateList *out, SampleList *samples, const size_t *pro
 typedef struct { Example *examples; uint32_t *ids; size_t count; } ExampleList;
 int policy_examples(ExampleList *list, const Sample *const *samples, size_t count, Err *err); // free it after an error, too
 void policy_examples_free(ExampleList *list);
+// How many texts are read beside so many chosen answers.
+size_t policy_replayed(double replay, size_t chosen);
 // Cross-entropy on the selected samples' responses, and on the texts that are read beside them.
 int policy_finetune(Policy *policy, const SampleList *samples, size_t iteration, Err *err);
 

@@ -165,7 +165,7 @@ int ppo_check(const PolicyOptions *policy, const RankOptions *rank, Err *err)
         return err_input(err, "PPO learns from what the policy itself would say: --temperature 1, --top-k 0 and --top-p 1, nothing else");
     if (policy->expert_count)
         return err_input(err, "PPO learns from the policy's own answers only: --expert has no place in it");
-    if (policy->replay) return err_input(err, "--replay is read beside RAFT's chosen answers; PPO has none");
+    if (policy->replay > 0) return err_input(err, "--replay is read beside RAFT's chosen answers; PPO has none");
     if (rank->kl_beta > 0) return err_input(err, "--kl-beta enters RAFT's ranking; PPO's penalty is --kl-coef");
     return 0;
 }

@@ -83,14 +83,10 @@ static void rank_group(CandidateList *candidates, Place *places, size_t n, size_
     }
 }
 
-/* ceil(accept * N), by default ceil(N / K). A fraction such as 0.1 is not exact in binary: a product within rounding of a
- * whole number counts as that number. */
+// ceil(accept * N), by default ceil(N / K).
 static size_t accepted_count(double accept, size_t N, size_t K)
 {
-    if (!(accept > 0)) return (N + K - 1) / K;
-    double wanted = accept * (double)N;
-    size_t whole = (size_t)wanted;
-    size_t keep = wanted - (double)whole > 1e-9 * wanted ? whole + 1 : whole;
+    size_t keep = accept > 0 ? round_up(accept * (double)N) : (N + K - 1) / K;
     return keep < 1 ? 1 : keep > N ? N : keep;
 }
 

@@ -59,7 +59,8 @@ typedef struct {
     double accept, kl_beta, timeout;
     // alignment
     const char *algo, *reference, *replay_corpus;
-    size_t iterations, iteration, stage_prompts, eval_prompts, eval_every, replay, replay_tokens;
+    size_t iterations, iteration, stage_prompts, eval_prompts, eval_every, replay_tokens;
+    double replay;
     bool explain;
     TextList stop_when;
     // measuring and comparing

@@ -102,7 +102,7 @@ const OptionSpec option_table[] = {
     // alignment
     CHOICE("algo", algo, OPT_ALIGN, "raft", "raft|ppo", "how to align"),
     LIST("expert", expert, OPT_ALIGN, "SOURCE", "answers from elsewhere compete too: a checkpoint, a JSONL file or (demo, compare) human, the review itself; repeat for more"),
-    SIZE("replay", replay, OPT_ALIGN, "0", 0, 1024, "texts", "of people, read beside each chosen answer so that less is forgotten (experience replay); 0: none"),
+    NUMBER("replay", replay, OPT_ALIGN, "0", 0, 1024, "texts", "of people, read beside each chosen answer so that less is forgotten (experience replay); 0.5: one beside two; 0: none"),
     SIZE("replay-tokens", replay_tokens, OPT_ALIGN, "128", 2, 1048576, "tokens", "of each of these texts, from its beginning"),
     TEXT("replay-corpus", replay_corpus, OPT_ALIGN | OPT_NEUTRAL, NULL, "PATH", "these texts: a folder, a .txt, .jsonl or .grammar file; demo and compare take the training reviews"),
     TEXT("reference", reference, OPT_ALIGN | OPT_NEUTRAL, NULL, "CKPT", "p0, from which KL is measured (default: the starting checkpoint)"),

@@ -57,6 +57,13 @@ bool size_multiply(size_t a, size_t b, size_t *product)
     return true;
 }
 
+size_t round_up(double wanted)
+{
+    if (wanted >= (double)(SIZE_MAX / 2)) return SIZE_MAX / 2; // for which there is no memory
+    size_t whole = (size_t)wanted;
+    return wanted - (double)whole > 1e-9 * wanted ? whole + 1 : whole;
+}
+
 bool size_add(size_t a, size_t b, size_t *sum)
 {
     if (a > SIZE_MAX - b) return false;

@@ -64,6 +64,8 @@ int tokens_append(TokenList *list, Err *err, const uint32_t *ids, size_t n);
 void tokens_free(TokenList *list);
 
 bool size_multiply(size_t a, size_t b, size_t *product); // false on overflow
+// A number >= 0 rounded up. A fraction such as 0.1 is not exact in binary: what is within rounding of a whole number is that number.
+size_t round_up(double wanted);
 bool size_add(size_t a, size_t b, size_t *sum);          // false on overflow
 uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t n); // FNV-1a 64; seed 0 starts a chain
 

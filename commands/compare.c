@@ -256,7 +256,7 @@ static double arm_work(const Comparison *c, ArmKind kind, const Options *o)
     }
     double measured = 1 + (double)o->iterations / (double)(o->eval_every ? o->eval_every : 1);
     double learned = kind == ARM_PPO ? answers : o->accept > 0 ? o->accept * answers : answers / (double)o->samples;
-    return measured * evaluation + answers * drawn + 3 * epochs * (length + (double)(o->replay * o->replay_tokens)) * learned + (kind == ARM_PPO ? 2 * length * answers : 0);
+    return measured * evaluation + answers * drawn + 3 * epochs * (length + o->replay * (double)o->replay_tokens) * learned + (kind == ARM_PPO ? 2 * length * answers : 0);
 }
 
 // Once texts are read and prompts cut; the caller frees it.

@@ -178,7 +178,7 @@ static int write_human_answers(Experiment *e, const Options *o, Err *err)
 // Of all training reviews, positive or not; encoded once for all arms that read so much of each.
 static int find_replayed(PolicyOptions *how, Experiment *e, const Options *o, Err *err)
 {
-    if (!(how->replay = o->replay)) return 0;
+    if ((how->replay = o->replay) == 0) return 0;
     if (e->replayed_tokens != o->replay_tokens) {
         documents_free(&e->replayed);
         if (documents_beginnings(&e->replayed, &e->train, &e->tokenizer, e->eos, o->replay_tokens, e->model.config.context, err))

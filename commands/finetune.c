@@ -57,7 +57,7 @@ static int save(FineTune *f, const Options *o, Err *err)
 static int report(const FineTune *f, const Options *o, Err *err)
 {
     const StepStats *last = &f->setup.policy.last;
-    size_t texts = f->selected * o->replay;
+    size_t texts = policy_replayed(o->replay, f->selected);
     if (o->json)
         return print_json(json_pack("{s:s,s:I,s:I,s:o,s:o}", "output", o->output, "examples", (json_int_t)(f->selected + texts), "targets",
             (json_int_t)last->targets, "loss", json_float(last->loss), "seconds", json_float(f->setup.policy.train_seconds)), err);

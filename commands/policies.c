@@ -148,9 +148,9 @@ static int setup_replay(PolicySetup *s, const Options *o, Err *err)
     Options all = *o;
     Corpus corpus = {0};
     all.limit = 0;
-    if (!o->replay && o->replay_corpus) return err_input(err, "--replay-corpus: nothing of it would be read, since --replay is 0");
-    if (!o->replay) return 0;
-    if (!o->replay_corpus) return err_input(err, "--replay %zu: --replay-corpus PATH is missing (the texts to read beside chosen answers)", o->replay);
+    if (o->replay == 0 && o->replay_corpus) return err_input(err, "--replay-corpus: nothing of it would be read, since --replay is 0");
+    if (o->replay == 0) return 0;
+    if (!o->replay_corpus) return err_input(err, "--replay %g: --replay-corpus PATH is missing (the texts to read beside chosen answers)", o->replay);
     const ModelConfig *c = &s->model.config;
     int status = read_texts(&corpus, o->replay_corpus, &all, err);
     s->replayed_hash = corpus.hash;
@@ -161,7 +161,7 @@ static int setup_replay(PolicySetup *s, const Options *o, Err *err)
 
 int record_replay(Run *run, const PolicySetup *s, const Options *o, Err *err)
 {
-    return o->replay ? run_record_input(run, "replay_corpus_hash", s->replayed_hash, o->replay_corpus, err) : 0;
+    return o->replay > 0 ? run_record_input(run, "replay_corpus_hash", s->replayed_hash, o->replay_corpus, err) : 0;
 }
 
 int setup_policy(PolicySetup *s, const Options *o, const Compute *cx, Err *err)

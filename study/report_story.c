@@ -173,8 +173,8 @@ static void finetune_step(Html *out, const RunFiles *files, const Group *g)
         html_puts(out, "</mark></blockquote>\n<p>");
     } else html_puts(out, " ");
     if (run_number(files, "replay", &replay) && replay > 0 && run_number(files, "replay-tokens", &tokens))
-        html_printf(out, "Beside each kept answer the model reads %.0f text%s of people, the first %.0f tokens, so that it forgets less. ", replay,
-            replay > 1 ? "s" : "", tokens);
+        html_printf(out, "Beside the kept answers the model reads texts of people, %g to each answer, so that it forgets less: their first %.0f tokens. ",
+            replay, tokens);
     html_puts(out, "The next iteration starts from the model that this one made.</p></li>\n");
 }
 

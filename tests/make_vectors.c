@@ -138,7 +138,7 @@ static void make_philox(void)
     add("shuffle", "4.6", parse("{\"n\":37,\"seed\":1,\"stream\":4,\"iteration\":1025}"));
     add("stage", "11.1", parse("{\"prompts\":7,\"stage\":3,\"iterations\":6,\"seed\":5}"));
     add("stage", "11.1", parse("{\"prompts\":5,\"stage\":11,\"iterations\":2,\"seed\":6}"));
-    add("replay", "14.2", parse("{\"texts\":7,\"chosen\":2,\"replay\":2,\"iterations\":4,\"seed\":5}"));
+    add("replay", "14.2", parse("{\"texts\":7,\"chosen\":30,\"replay\":0.1,\"iterations\":4,\"seed\":5}"));
 }
 
 // ---- arrays ----------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include "files/jsonl.h"
 #include "files/unicode.h"
 #include "kernels/philox.h"
+#include "policy.h"
 #include "raft.h"
 #include "reward.h"
 #include "sample.h"
@@ -95,7 +96,7 @@ static void run_stage(VectorCase *c)
 
 static void run_replay(VectorCase *c)
 {
-    size_t texts = vector_size(c, "texts"), n = vector_size(c, "chosen") * vector_size(c, "replay"), iterations = vector_size(c, "iterations");
+    size_t texts = vector_size(c, "texts"), n = policy_replayed(vector_number(c, "replay", 0), vector_size(c, "chosen")), iterations = vector_size(c, "iterations");
     size_t *dealt = vector_block(c, n, sizeof *dealt);
     uint32_t *order = vector_block(c, texts, sizeof *order), *all = vector_block(c, n * iterations, sizeof *all);
     for (size_t t = 0; t < iterations; t++) {

@@ -153,6 +153,11 @@ def total(parts):  # 12: [(weight, value [N])] in the order of the specs
 
 # ---- 13: ranking ------------------------------------------------------------------------------------------------------------------
 
+def round_up(wanted):  # a fraction such as 0.1 is not exact in binary
+    whole = math.floor(wanted)
+    return whole + 1 if wanted - whole > 1e-9 * wanted else whole
+
+
 def rank(score, log_ratio, slots, mode, K, beta=0.0, accept=None):
     """13: reward, rank and selected of every candidate, in the order of the list."""
     reward_ = score - F(beta) * log_ratio if beta else np.array(score)
@@ -168,9 +173,7 @@ def rank(score, log_ratio, slots, mode, K, beta=0.0, accept=None):
         return reward_, ranks, ranks == 0
     ranks[order] = np.arange(n)
     if accept:
-        wanted = accept * n
-        whole = math.floor(wanted)
-        keep = whole + 1 if wanted - whole > 1e-9 * wanted else whole
+        keep = round_up(accept * n)
     else:
         keep = -(-n // K)
     return reward_, ranks, ranks < min(max(keep, 1), n)

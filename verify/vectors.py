@@ -61,7 +61,7 @@ def stage(seed, prompts, stage, iterations):
 
 
 def replay(seed, texts, chosen, replay, iterations):
-    n = chosen * replay
+    n = decisions.round_up(replay * chosen)
     return {"text": sum((decisions.deal(seed, "replay", t * n, n, texts) for t in range(iterations)), [])}
 
 
