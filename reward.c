@@ -381,7 +381,12 @@ int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *tot
         }
     }
     if (!status) status = check_finite("(the sum)", inputs, total, n, err);
-    if (!status && n && gold && set->gold) status = score_part(set->gold, inputs, n, gold, err);
+    if (!status && gold) status = reward_score_gold(set, inputs, n, gold, err);
     mem_free(values);
     return status;
+}
+
+int reward_score_gold(RewardSet *set, const RewardInput *inputs, size_t n, float *gold, Err *err)
+{
+    return n && set->gold ? score_part(set->gold, inputs, n, gold, err) : 0;
 }

@@ -35,5 +35,6 @@ int reward_rename(RewardSet *set, size_t part, const char *name, Err *err); // w
 bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, size_t n);
 // total[n] = sum of weight * value in the order of the specs; parts[count][n] or NULL: each value unweighted; gold[n] or NULL.
 int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, float *gold, Err *err);
+int reward_score_gold(RewardSet *set, const RewardInput *inputs, size_t n, float *gold, Err *err); // gold alone, when there is one
 
 #endif

@@ -125,7 +125,10 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
     progress_start(&a->bar, "evaluate", "answer", 0, a->quiet);
     SampleList answers = {0};
     if (evaluate(&e, &answers, a->policy->model, a->policy->cx, a->evaluate, err)) return -1;
-    progress_finish(&a->bar, "");
+    char note[60];
+    snprintf(note, sizeof note, "drawn at %.0f tokens/s", rate(e.tokens, e.sample_seconds));
+    a->bar.tokens = 0; // the seconds are those of judging them, too
+    progress_finish(&a->bar, note);
     Sight sight = {0};
     int status = watched(a) ? look(a, iteration, &e, &sight, err) : 0;
     if (!status) status = write_answers(a, iteration, &answers, err);

@@ -17,41 +17,28 @@
 // ---- answers -------------------------------------------------------------------------------------------------------------------
 
 // Answers to the evaluation prompts are what RAFT would collect, drawn from a stream of their own.
-static int collect_answers(SampleList *answers, Evaluation *out, const Model *model, const Compute *cx,
-    const EvaluateOptions *how, size_t prompts, Err *err)
+static int open_policy(Policy *policy, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err)
 {
     PolicyOptions options = {.sample = how->sample, .seed = how->seed};
-    Policy policy;
     Model *unchanged = (Model *)(uintptr_t)model; // a policy can learn, but it is not asked to here
     options.sample.stream = STREAM_EVAL;
     options.sample.first_sample = 0;
-    if (policy_init(&policy, unchanged, how->reference ? how->reference : model, how->tokenizer, how->prompts, cx, &options, err))
-        return -1;
-    policy.sample_progress = how->progress;
-    policy.progress_self = how->progress_self;
+    if (policy_init(policy, unchanged, how->reference ? how->reference : model, how->tokenizer, how->prompts, cx, &options, err)) return -1;
+    policy->sample_progress = how->progress;
+    policy->progress_self = how->progress_self;
+    return 0;
+}
+
+static int draw_answers(SampleList *answers, Policy *policy, size_t prompts, Err *err)
+{
     size_t *order = mem_new(err, prompts, sizeof *order);
     for (size_t i = 0; order && i < prompts; i++) order[i] = i;
-    int status = order ? policy_collect(&policy, answers, order, prompts, how->sample.samples, 0, err) : -1;
-    Sample **drawn = status ? NULL : samples_pointers(answers, err);
-    status = drawn ? policy_measure_reference(&policy, drawn, answers->count, err) : -1;
-    out->tokens = policy.sampled_tokens;
-    out->sample_seconds = policy.sample_seconds;
+    int status = order ? policy_collect(policy, answers, order, prompts, policy->options.sample.samples, 0, err) : -1;
     mem_free(order);
-    mem_free(drawn);
-    policy_free(&policy);
     return status;
 }
 
-static int score_answers(SampleList *answers, RewardSet *rewards, Err *err)
-{
-    size_t n = answers->count;
-    Sample **samples = samples_pointers(answers, err);
-    float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
-    int status = total ? samples_score(total, samples, n, rewards, err) : -1;
-    mem_free(samples);
-    mem_free(total);
-    return status;
-}
+static bool has_rewards(const EvaluateOptions *how) { return how->rewards && (how->rewards->count || how->rewards->gold); }
 
 // Best-of-K: of each prompt's answers the one with the highest reward, the lowest k among equals.
 static void keep_best(SampleList *answers)
@@ -154,8 +141,6 @@ static int measure_held_out(Evaluation *out, const Model *model, const Compute *
     return status;
 }
 
-static bool has_rewards(const EvaluateOptions *how) { return how->rewards && (how->rewards->count || how->rewards->gold); }
-
 int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateOptions *how, Err *err)
 {
     Columns columns;
@@ -170,13 +155,29 @@ int evaluate_answers(Evaluation *out, const SampleList *answers, const EvaluateO
     return status;
 }
 
+// Of the best of K gold and p0 see what was chosen only: reading all K of each costs as much as drawing them.
+static int judge_answers(SampleList *answers, const Policy *policy, const EvaluateOptions *how, Err *err)
+{
+    Sample **samples = samples_pointers(answers, err); // those that keep_best leaves are the first of them
+    int status = samples ? 0 : -1;
+    if (!status && has_rewards(how)) status = samples_score(samples, answers->count, how->rewards, err);
+    if (!status && how->best_of) keep_best(answers);
+    if (!status && has_rewards(how)) status = samples_score_gold(samples, answers->count, how->rewards, err);
+    if (!status) status = policy_measure_reference(policy, samples, answers->count, err);
+    mem_free(samples);
+    return status;
+}
+
 static int answer_prompts(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how,
     size_t prompts, Err *err)
 {
-    if (collect_answers(answers, out, model, cx, how, prompts, err)) return -1;
-    if (has_rewards(how) && score_answers(answers, how->rewards, err)) return -1;
-    if (how->best_of) keep_best(answers);
-    return evaluate_answers(out, answers, how, err);
+    Policy policy;
+    if (open_policy(&policy, model, cx, how, err)) return -1;
+    int status = draw_answers(answers, &policy, prompts, err) || judge_answers(answers, &policy, how, err) ? -1 : 0;
+    out->tokens = policy.sampled_tokens;
+    out->sample_seconds = policy.sample_seconds;
+    policy_free(&policy);
+    return status ? -1 : evaluate_answers(out, answers, how, err);
 }
 
 int evaluate(Evaluation *out, SampleList *answers, const Model *model, const Compute *cx, const EvaluateOptions *how, Err *err)

@@ -4,15 +4,15 @@
 
 #include <string.h>
 
-// What a reward leaves behind: one row of values for each component, and one for gold.
-typedef struct { RewardInput *inputs; float **parts, *values, *gold; } ScoreTable;
+// What a reward leaves behind: one row of values for each component, and one for their sum, or for gold.
+typedef struct { RewardInput *inputs; float **parts, *values, *total; } ScoreTable;
 
 static void table_free(ScoreTable *t)
 {
     mem_free(t->inputs);
     mem_free(t->parts);
     mem_free(t->values);
-    mem_free(t->gold);
+    mem_free(t->total);
 }
 
 static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const RewardSet *rewards, Err *err)
@@ -21,7 +21,7 @@ static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const Rew
     *t = (ScoreTable){0};
     if (rewards->count + 2 > REWARDS_MAX) return err_input(err, "more than %d rewards (besides gold and kl)", (int)REWARDS_MAX - 2);
     if (!size_multiply(n, rewards->count, &floats)) return err_failed(err, "out of memory: too many candidates");
-    if (!(t->inputs = mem_new(err, n, sizeof *t->inputs)) || !(t->gold = mem_new(err, n, sizeof *t->gold))) return -1;
+    if (!(t->inputs = mem_new(err, n, sizeof *t->inputs)) || !(t->total = mem_new(err, n, sizeof *t->total))) return -1;
     if (!(t->parts = mem_new(err, rewards->count, sizeof *t->parts)) || !(t->values = mem_new(err, floats, sizeof *t->values)))
         return -1;
     for (size_t p = 0; p < rewards->count; p++) t->parts[p] = t->values + p * n;
@@ -31,45 +31,48 @@ static int table_init(ScoreTable *t, Sample *const *samples, size_t n, const Rew
     return 0;
 }
 
-// Gold is asked too when gold is set.
-static int score_samples(float *total, Sample *const *samples, size_t n, RewardSet *rewards, bool gold, Err *err)
+int samples_score(Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
 {
     ScoreTable t;
     int status = table_init(&t, samples, n, rewards, err);
-    if (!status) status = reward_score(rewards, t.inputs, n, total, t.parts, gold ? t.gold : NULL, err);
+    if (!status) status = reward_score(rewards, t.inputs, n, t.total, t.parts, NULL, err);
     for (size_t i = 0; i < n && !status; i++) {
         samples[i]->scored = true;
-        samples[i]->reward = total[i];
+        samples[i]->reward = t.total[i];
         for (size_t p = 0; p < rewards->count && !status; p++)
             status = sample_set_reward(samples[i], reward_name(rewards, p), t.parts[p][i], err);
-        if (!status && gold) status = sample_set_reward(samples[i], "gold", t.gold[i], err);
     }
     table_free(&t);
     return status;
 }
 
-int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
+int samples_score_gold(Sample *const *samples, size_t n, RewardSet *rewards, Err *err)
 {
-    return score_samples(total, samples, n, rewards, rewards->gold != NULL, err);
+    ScoreTable t;
+    if (!rewards->gold) return 0;
+    int status = table_init(&t, samples, n, rewards, err);
+    if (!status) status = reward_score_gold(rewards, t.inputs, n, t.total, err);
+    for (size_t i = 0; i < n && !status; i++) status = sample_set_reward(samples[i], "gold", t.total[i], err);
+    table_free(&t);
+    return status;
 }
 
 static int score_candidates(RewardSet *rewards, CandidateList *candidates, bool gold, Err *err)
 {
     size_t n = candidates->count;
     Sample **samples = mem_new(err, n, sizeof *samples);
-    float *total = samples ? mem_new(err, n, sizeof *total) : NULL;
-    for (size_t i = 0; total && i < n; i++) samples[i] = candidates->items[i].item;
-    int status = total ? score_samples(total, samples, n, rewards, gold, err) : -1;
-    for (size_t i = 0; !status && i < n; i++) candidates->items[i].score = total[i];
+    for (size_t i = 0; samples && i < n; i++) samples[i] = candidates->items[i].item;
+    int status = samples ? samples_score(samples, n, rewards, err) : -1;
+    if (!status && gold) status = samples_score_gold(samples, n, rewards, err);
+    for (size_t i = 0; !status && i < n; i++) candidates->items[i].score = samples[i]->reward;
     mem_free(samples);
-    mem_free(total);
     return status;
 }
 
 static int score_all(void *self, CandidateList *candidates, Err *err)
 {
     RewardSet *rewards = self;
-    return score_candidates(rewards, candidates, rewards->gold != NULL, err);
+    return score_candidates(rewards, candidates, true, err);
 }
 
 static int score_without_gold(void *self, CandidateList *candidates, Err *err) { return score_candidates(self, candidates, false, err); }

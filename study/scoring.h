@@ -17,8 +17,9 @@
 // gold: gold, when there is one, is asked about every candidate too, for the record. It plays no part in the ranking and costs as much as
 // the reward does: a run that measures its model on other answers leaves it out.
 Reward reward_source(RewardSet *rewards, bool gold);
-// total[n]: the reward; also written, with its components and gold, into the samples.
-int samples_score(float *total, Sample *const *samples, size_t n, RewardSet *rewards, Err *err);
+// The reward with its components, into the samples; then, of those that it is wanted of, gold.
+int samples_score(Sample *const *samples, size_t n, RewardSet *rewards, Err *err);
+int samples_score_gold(Sample *const *samples, size_t n, RewardSet *rewards, Err *err);
 // After ranking: reward, rank, selected and, where p0 was asked, kl into the samples.
 int candidates_record(const CandidateList *candidates, Err *err);
 int candidates_write(const CandidateList *candidates, const char *path, Err *err);

@@ -542,6 +542,23 @@ static void eval_measures_with_intervals(void **state)
     expect(0, "perplexity", "eval @/start --corpus @/lexicon.txt --quiet");
 }
 
+// What is not chosen is nothing to gold, which may be an expensive program.
+static void gold_reads_only_the_best_of_k(void **state)
+{
+    static const char program[] = "while read -r line; do echo asked >> \"$0.log\"; echo 1; done\n";
+    (void)state;
+    char *script = path_in(folder, "gold.sh"), *log = path_in(folder, "gold.sh.log");
+    write_file(script, program, strlen(program));
+    if (!no_binary()) {
+        expect(0, "\"samples\":5", "eval @/start --prompts @/prompts.jsonl --max-new 8 --reward length:5 --gold 'command:sh @/gold.sh' --best-of 4 --json --quiet");
+        char *asked = read_file(log, NULL);
+        assert_string_equal(asked, "asked\nasked\nasked\nasked\nasked\n");
+        free(asked);
+    }
+    free(script);
+    free(log);
+}
+
 static void wrong_requests_exit_with_2(void **state)
 {
     static const char *const cases[][2] = {
@@ -601,6 +618,7 @@ int main(void)
         cmocka_unit_test(commands_apart_equal_align),
         cmocka_unit_test(an_outside_program_may_score),
         cmocka_unit_test(eval_measures_with_intervals),
+        cmocka_unit_test(gold_reads_only_the_best_of_k),
         cmocka_unit_test(wrong_requests_exit_with_2),
     };
     int status = cmocka_run_group_tests(tests, set_up, tear_down);
