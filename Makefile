@@ -49,7 +49,7 @@ APP_OBJ  := $(APP_SRC:%.c=$(BUILD)/%.o)
 TESTS    := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 TEST_BIN := $(TESTS:%=$(BUILD)/tests/%)
 
-IMDB_PLANS := imdb imdb-quick imdb-full imdb-overoptimise
+IMDB_PLANS := imdb imdb-quick imdb-full imdb-top imdb-overoptimise
 SECONDS ?= 60#   of `make fuzz`, for each reader
 .PHONY: all help demo test fuzz page interop $(IMDB_PLANS) imdb-scratch lib install clean sanitize valgrind deps exhaustive vectors contract print-program
 .DEFAULT_GOAL := all
@@ -61,6 +61,7 @@ help:
 	@echo 'make imdb       RAFT beside PPO, best-of-K and SFT on SmolLM2 and the IMDB reviews, an hour   (IMDB=folder or archive,'
 	@echo 'make imdb-quick the same in small, five minutes           SMOLLM2=file or folder, SEEDS=1)'
 	@echo 'make imdb-full  every arm, a night                make imdb-overoptimise  long past the optimum of a weak reward'
+	@echo 'make imdb-top   RAFT for two stages, then the best of 32 answers: closest to positive, fluent and varied at once'
 	@echo 'make imdb-scratch   the pipeline of make demo on the reviews, from random weights'
 	@echo 'make sanitize   tests under ASan and UBSan       make valgrind  tests under valgrind (slow)'
 	@echo 'make exhaustive exp, log, sigmoid on every float, the soft fma on 10^9 triples (minutes)'

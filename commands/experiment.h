@@ -67,8 +67,8 @@ int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/g
 // above: no more are wanted.
 typedef int (*HumanVisitor)(void *self, const Prompt *prompt, const TokenList *answer, Err *err);
 int prompts_each_human(const Experiment *e, const Options *options, HumanVisitor visit, void *self, Err *err);
-// Sampling, training, experts and texts to replay as the options of a stage say. The expert "human" answers prompts of positive reviews as their
-// authors went on, at most --max-new tokens of it.
+// Sampling, training, experts and texts to replay as the options of a stage say. The expert "human" answers prompts of positive reviews
+// as their authors went on, at most --max-new tokens of it.
 typedef struct { const char *paths[LIST_MAX], *names[LIST_MAX]; } ExpertNames; // lives as long as the policy
 int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment *e, const Options *options, Err *err);
 // The language model once more, to be trained; mapped from its file where that can be.

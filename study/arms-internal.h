@@ -18,6 +18,7 @@ typedef struct { double sampling, ranking, learning, measuring, trained_tokens; 
 typedef struct {
     char *name, *kind;         // kind: base, best-of, sft, raft or ppo
     size_t seeds, K;           // K: answers to a prompt; 0: not known
+    bool tempered;             // best-of: drawn at another temperature than 1, where log p tells nothing of the distribution
     IterationRow end;          // measures of the arm as it ended, over seeds
     double generated, seconds; // tokens drawn while it was made; wall clock, measuring included; 0: not told
     RunFiles *runs;            // of RAFT and PPO, one a seed
@@ -46,7 +47,7 @@ bool arms_measured(const Arms *arms, size_t measure);      // by any arm
 size_t arms_gold(const Arms *arms);                        // what judges: gold, or the reward where there is no gold
 
 // Nats from the start to what answers. Of the best of K: what the answers chosen tell of the model, and log K - (K-1)/K from the model
-// to its best of K. False: not measured.
+// to its best of K, at temperature 1. False: not known.
 bool arm_kl(double *nats, const Arm *arm);
 
 // Charts over arms.

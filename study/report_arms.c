@@ -199,13 +199,22 @@ static bool is_plain_name(const char *name)
     return *name && *name != '.' && !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")];
 }
 
-static size_t own_samples(const json_t *object, const Arms *arms)
+// An arm's own setting, or that of all arms that are measured only.
+static double own_number(const json_t *object, const Arms *arms, const char *key, double fallback)
 {
-    const char *text = json_string_value(json_object_get(json_object_get(object, "settings"), "samples"));
-    double samples = text ? (double)strtoul(text, NULL, 10) : 0;
-    if (text || run_number(&arms->own, "eval.samples", &samples) || run_number(&arms->own, "samples", &samples))
-        return samples >= 1 && samples < 1e6 ? (size_t)samples : 0;
-    return 0;
+    char staged[40];
+    double value;
+    const char *text = json_string_value(json_object_get(json_object_get(object, "settings"), key));
+    if (text) return strtod(text, NULL);
+    snprintf(staged, sizeof staged, "eval.%s", key);
+    return run_number(&arms->own, staged, &value) || run_number(&arms->own, key, &value) ? value : fallback;
+}
+
+static void read_best_of(Arm *arm, const Arms *arms, const json_t *object)
+{
+    double samples = own_number(object, arms, "samples", 0);
+    arm->K = samples >= 1 && samples < 1e6 ? (size_t)samples : 0;
+    arm->tempered = own_number(object, arms, "temperature", 1) != 1;
 }
 
 static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char *folder, const char *where, Err *err)
@@ -218,7 +227,7 @@ static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char
     if (!json_array_size(seeds)) return err_input(err, "%s: key \"seeds\": expected a list with a seed's measures each", where);
     arm->generated = (double)generated;
     arm->seeds = json_array_size(seeds);
-    if (!strcmp(arm->kind, "best-of")) arm->K = own_samples(object, arms);
+    if (!strcmp(arm->kind, "best-of")) read_best_of(arm, arms, object);
     if (!(arm->runs = mem_new(err, arm->seeds, sizeof *arm->runs))) return -1;
     for (size_t s = 0; s < arm->seeds; s++)
         if (read_seed(arm, folder, json_array_get(seeds, s), !s, where, err)) return -1;

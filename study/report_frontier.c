@@ -31,7 +31,7 @@ bool arm_kl(double *nats, const Arm *arm)
     const Measure *m = &arm->end.measures[MEASURE_KL];
     bool best_of = !strcmp(arm->kind, "best-of");
     *nats = m->mean + (best_of && arm->K ? report_best_of_kl(arm->K) : 0);
-    return m->n && (arm->K || !best_of);
+    return m->n && !arm->tempered && (arm->K || !best_of);
 }
 
 static bool x_of_end(double *x, const View *view, const Arm *arm)

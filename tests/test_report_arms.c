@@ -216,6 +216,27 @@ static void curves_are_drawn_from_the_comparison_where_runs_are_gone(void **stat
     free(page);
 }
 
+// The best of 4 answers of a model that is 2 nats from the start is log 4 - 3/4 further; at another temperature nobody knows.
+static void the_best_of_an_aligned_model_stands_beyond_it(void **state)
+{
+    RunFixture *f = *state;
+    static const char arm[] = "{\"arm\":\"%s\",\"kind\":\"best-of\",\"generated\":0,\"settings\":{\"samples\":\"4\"%s,\"of\":\"r\"},"
+        "\"gold\":{\"mean\":1,\"lo\":0.5,\"hi\":1.5},\"kl\":{\"mean\":2,\"lo\":1,\"hi\":3},\"seeds\":[{\"seed\":1}]}";
+    char document[1400], cool[400], warm[400], twin[400];
+    snprintf(cool, sizeof cool, arm, "cool", "");
+    snprintf(warm, sizeof warm, arm, "warm", ",\"temperature\":\"1.2\"");
+    snprintf(twin, sizeof twin, arm, "twin", ",\"temperature\":\"1\"");
+    snprintf(document, sizeof document, "{\"arms\":[%s,%s,%s]}", cool, warm, twin);
+    put(f, "comparison.json", document);
+    char *page = report_page(f);
+    assert_sound(page);
+    assert_holds(page, "<desc id=\"frontier-kl-d\">cool: 1.000 [0.500, 1.500] at KL to the start, nats per answer 2.64. twin: 1.000 [0.500, 1.500] at "
+        "KL to the start, nats per answer 2.64.</desc>");
+    assert_holds(page, "KL 2.64 with K = 4");
+    assert_holds(page, "<td class=\"n\">4 for one</td>");
+    free(page);
+}
+
 static void text_in_a_comparison_arrives_as_letters(void **state)
 {
     RunFixture *f = *state;
@@ -241,6 +262,7 @@ int main(void)
         RUN_TEST(a_damaged_comparison_is_named),
         RUN_TEST(arms_without_their_folders_are_points),
         RUN_TEST(curves_are_drawn_from_the_comparison_where_runs_are_gone),
+        RUN_TEST(the_best_of_an_aligned_model_stands_beyond_it),
         RUN_TEST(text_in_a_comparison_arrives_as_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
