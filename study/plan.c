@@ -60,7 +60,8 @@ static int find_of(const Plan *plan, PlanArm *arm, const char *text, Err *err)
 {
     size_t kept = 0;
     for (size_t i = 0; i < arm->count; i++) {
-        bool of = arm->kind == ARM_BEST_OF && !strcmp(arm->keys[i], "of");
+        bool of = !strcmp(arm->keys[i], "of");
+        if (of && arm->kind != ARM_BEST_OF) return err_input(err, "--arm \"%s\": of=NAME says whose answers best-of chooses from; this is no best-of", text);
         for (size_t a = 0; of && plan->arms + a < arm; a++)
             if (!strcmp(plan->arms[a].name, arm->values[i])) arm->of = plan->arms + a;
         if (of && !(arm->of && (arm->of->kind == ARM_RAFT || arm->of->kind == ARM_PPO)))

@@ -58,6 +58,7 @@ static void an_arm_has_a_name_a_kind_and_settings(void **state)
     assert_int_equal(plan.arms[1].count, 1);
     assert_string_equal(plan.arms[1].values[0], "3");
     plan_close(&plan);
+    assert_input_error(open_arms(&plan, &err, "raft", "top:raft of=raft"), &err, "this is no best-of");
     assert_input_error(open_arms(&plan, &err, "top:best-of of=raft", "raft"), &err, "of=raft: no arm before it that is aligned");
     assert_input_error(open_arms(&plan, &err, "base", "top:best-of of=base"), &err, "of=base: no arm before it that is aligned");
 }
