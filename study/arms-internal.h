@@ -17,6 +17,7 @@ typedef struct { double sampling, ranking, learning, measuring, trained_tokens; 
 
 typedef struct {
     char *name, *kind;         // kind: base, best-of, sft, raft or ppo
+    Text settings;             // of its own, "samples 32, temperature 1.1, of gentle"; empty: none
     size_t seeds, K;           // K: answers to a prompt; 0: not known
     bool tempered;             // best-of: drawn at another temperature than 1, where log p tells nothing of the distribution
     IterationRow end;          // measures of the arm as it ended, over seeds

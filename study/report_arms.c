@@ -210,6 +210,17 @@ static double own_number(const json_t *object, const Arms *arms, const char *key
     return run_number(&arms->own, staged, &value) || run_number(&arms->own, key, &value) ? value : fallback;
 }
 
+static int read_settings(Arm *arm, json_t *settings, Err *err)
+{
+    const char *key;
+    json_t *value;
+    int status = 0;
+    json_object_foreach(settings, key, value)
+        if (!status && json_is_string(value))
+            status = text_printf(&arm->settings, err, "%s%s %s", arm->settings.length ? ", " : "", key, json_string_value(value));
+    return status;
+}
+
 static void read_best_of(Arm *arm, const Arms *arms, const json_t *object)
 {
     double samples = own_number(object, arms, "samples", 0);
@@ -228,7 +239,7 @@ static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char
     arm->generated = (double)generated;
     arm->seeds = json_array_size(seeds);
     if (!strcmp(arm->kind, "best-of")) read_best_of(arm, arms, object);
-    if (!(arm->runs = mem_new(err, arm->seeds, sizeof *arm->runs))) return -1;
+    if (read_settings(arm, json_object_get(object, "settings"), err) || !(arm->runs = mem_new(err, arm->seeds, sizeof *arm->runs))) return -1;
     for (size_t s = 0; s < arm->seeds; s++)
         if (read_seed(arm, folder, json_array_get(seeds, s), !s, where, err)) return -1;
     return finish_arm(arm, err);
@@ -334,6 +345,7 @@ void arms_free(Arms *arms)
         Arm *arm = arms->arms + a;
         for (size_t r = 0; r < arm->run_count; r++) run_files_free(arm->runs + r);
         samples_free(&arm->answers);
+        text_free(&arm->settings);
         void *owned[] = {arm->name, arm->kind, arm->runs, arm->points};
         for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) mem_free(owned[i]);
     }

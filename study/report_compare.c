@@ -40,6 +40,21 @@ static void explain_kinds(Html *out, const Arms *arms)
     html_puts(out, "</dl>\n");
 }
 
+static void explain_settings(Html *out, const Arms *arms)
+{
+    size_t own = 0;
+    for (size_t a = 0; a < arms->count; a++) own += arms->arms[a].settings.length > 0;
+    if (!own) return;
+    html_puts(out, "<p>Some have settings of their own; all else is the same for all of a kind:</p>\n<ul>\n");
+    for (size_t a = 0; a < arms->count; a++) {
+        const Arm *arm = arms->arms + a;
+        if (!arm->settings.length) continue;
+        html_puts(out, "<li><strong>"), html_string(out, arm->name), html_puts(out, "</strong> (");
+        html_string(out, arm->kind), html_puts(out, "): "), html_string(out, arm->settings.data), html_puts(out, "</li>\n");
+    }
+    html_puts(out, "</ul>\n");
+}
+
 // ---- in figures --------------------------------------------------------------------------------------------------------------
 
 static void figure_line(Html *out, const Arm *arm, size_t measure, const char *name)
@@ -172,6 +187,7 @@ static void arms_table(Html *out, const Arms *arms)
     html_puts(out, "KL and perplexity are what a\nbetter reward costs: how far the model has moved from the one it was, and how much "
         "worse it has become at human text.</p>\n");
     explain_kinds(out, arms);
+    explain_settings(out, arms);
     arm_table(out, arms, "ends", "Each arm as it ended, with 95&#8239;% intervals", 0, MAIN_MEASURES);
     html_puts(out, "<p class=\"note\">");
     if (most_seeds(arms) > 1) html_printf(out, "Means of %zu seeds; intervals over seeds and prompts. ", most_seeds(arms));

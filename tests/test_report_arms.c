@@ -233,6 +233,7 @@ static void the_best_of_an_aligned_model_stands_beyond_it(void **state)
     assert_holds(page, "<desc id=\"frontier-kl-d\">cool: 1.000 [0.500, 1.500] at KL to the start, nats per answer 2.64. twin: 1.000 [0.500, 1.500] at "
         "KL to the start, nats per answer 2.64.</desc>");
     assert_holds(page, "KL 2.64 with K = 4");
+    assert_holds(page, "<li><strong>warm</strong> (best-of): samples 4, temperature 1.2, of r</li>");
     assert_holds(page, "<td class=\"n\">4 for one</td>");
     free(page);
 }
