@@ -241,7 +241,7 @@ static void the_best_of_an_aligned_model_stands_beyond_it(void **state)
 static void text_in_a_comparison_arrives_as_letters(void **state)
 {
     RunFixture *f = *state;
-    put(f, "comparison.json", "{\"arms\":[{\"arm\":\"a\",\"kind\":\"<script>\",\"generated\":1,\"seeds\":[{\"seed\":1}]}]}");
+    put(f, "comparison.json", "{\"arms\":[{\"arm\":\"a\",\"kind\":\"<script>\",\"generated\":1,\"settings\":{\"<b>\":\"<i>\"},\"seeds\":[{\"seed\":1}]}]}");
     char *page = report_page(f);
     assert_sound(page);
     free(page);
