@@ -25,8 +25,8 @@ typedef struct {
     const char *const *experts;
     const char *const *expert_names; // what candidates call them; NULL: as they are given
     size_t expert_count;
-    /* Experience replay: beside n chosen answers ceil(replay * n) texts of people are read, as further examples (Lin et al., arXiv 2309.06256,
-     * compare it with other means against what alignment forgets). A shuffled deck of `texts`, dealt stage after stage. */
+    /* Experience replay: beside n chosen answers ceil(replay * n) texts of people are read, as further examples (Lin et al., arXiv
+     * 2309.06256, compare it with other means against what alignment forgets). A shuffled deck of `texts`, dealt stage after stage. */
     double replay;              // 0: none
     const Example *texts;       // [text_count], each within the context
     size_t text_count;

@@ -368,7 +368,7 @@ static int score_part(RewardPart *part, const RewardInput *inputs, size_t n, flo
     return part->kind->score(part, inputs, n, out, err) ? -1 : check_finite(part->name, inputs, out, n, err);
 }
 
-int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, float *gold, Err *err)
+int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, Err *err)
 {
     float *values = mem_new(err, n, sizeof *values);
     int status = values ? 0 : -1;
@@ -381,7 +381,6 @@ int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *tot
         }
     }
     if (!status) status = check_finite("(the sum)", inputs, total, n, err);
-    if (!status && gold) status = reward_score_gold(set, inputs, n, gold, err);
     mem_free(values);
     return status;
 }

@@ -4,7 +4,7 @@
  *     RewardSet rewards;
  *     const char *specs[] = {"head:runs/demo/proxy", "0.1*length:30"};
  *     if (reward_open(&rewards, specs, 2, "head:runs/demo/gold", &cx, &err)) return -1;
- *     if (reward_score(&rewards, inputs, n, total, parts, gold, &err)) return -1;
+ *     if (reward_score(&rewards, inputs, n, total, parts, &err) || reward_score_gold(&rewards, inputs, n, gold, &err)) return -1;
  *     reward_close(&rewards);
  *
  * A spec is [WEIGHT*]KIND:ARGUMENT. Every reward sees the text of prompt + response, in `align` exactly as through files.
@@ -33,8 +33,8 @@ const char *reward_name(const RewardSet *set, size_t part); // the spec without 
 int reward_rename(RewardSet *set, size_t part, const char *name, Err *err); // where the spec holds a place that is not to be recorded
 // p[n] = sigma(gold[n]), the probability of "positive"; p may be gold. False, and nothing done, when gold is not a head.
 bool reward_gold_probability(const RewardSet *set, float *p, const float *gold, size_t n);
-// total[n] = sum of weight * value in the order of the specs; parts[count][n] or NULL: each value unweighted; gold[n] or NULL.
-int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, float *gold, Err *err);
-int reward_score_gold(RewardSet *set, const RewardInput *inputs, size_t n, float *gold, Err *err); // gold alone, when there is one
+// total[n] = sum of weight * value in the order of the specs; parts[count][n] or NULL: each value unweighted.
+int reward_score(RewardSet *set, const RewardInput *inputs, size_t n, float *total, float *const *parts, Err *err);
+int reward_score_gold(RewardSet *set, const RewardInput *inputs, size_t n, float *gold, Err *err); // gold[n], when there is one
 
 #endif

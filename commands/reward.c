@@ -371,7 +371,7 @@ static int score(const CommandContext *cx, Err *err)
     if (!o->jsonl) return err_input(err, "reward score: --jsonl FILE is missing (lines with \"text\", perhaps \"prompt\")");
     int status = (path && check_output_file(o, err)) || open_rewards(&rewards, cx, err) || read_lines(&s, o, err) ? -1 : 0;
     if (!status && !(s.total = mem_new(err, s.count, sizeof *s.total))) status = -1;
-    if (!status && reward_score(&rewards, s.inputs, s.count, s.total, NULL, NULL, err)) status = err_prefix(err, "%s", o->jsonl);
+    if (!status && reward_score(&rewards, s.inputs, s.count, s.total, NULL, err)) status = err_prefix(err, "%s", o->jsonl);
     if (!status) status = write_lines(&s, path, err);
     if (!status && path) status = report_scores(&s, o, err);
     lines_free(&s);
@@ -403,7 +403,7 @@ static int measure_reward(RewardQuality *quality, RewardSet *rewards, const Corp
     float *total = inputs ? mem_new(err, n, sizeof *total) : NULL;
     for (size_t i = 0; total && i < n; i++)
         inputs[i] = (RewardInput){.prompt = "", .text = corpus->items[i].text, .text_length = corpus->items[i].length};
-    int status = total ? reward_score(rewards, inputs, n, total, NULL, NULL, err) : -1;
+    int status = total ? reward_score(rewards, inputs, n, total, NULL, err) : -1;
     if (!status) status = reward_quality(quality, total, corpus, err);
     mem_free(inputs);
     mem_free(total);

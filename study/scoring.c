@@ -35,7 +35,7 @@ int samples_score(Sample *const *samples, size_t n, RewardSet *rewards, Err *err
 {
     ScoreTable t;
     int status = table_init(&t, samples, n, rewards, err);
-    if (!status) status = reward_score(rewards, t.inputs, n, t.total, t.parts, NULL, err);
+    if (!status) status = reward_score(rewards, t.inputs, n, t.total, t.parts, err);
     for (size_t i = 0; i < n && !status; i++) {
         samples[i]->scored = true;
         samples[i]->reward = t.total[i];

@@ -211,7 +211,7 @@ static void run_rewards(VectorCase *c)
     for (size_t i = 0; i < count; i++) names[i] = specs[i].bytes;
     for (size_t i = 0; i < n; i++) inputs[i] = (RewardInput){.prompt = "A film.", .prompt_length = 7, .text = texts[i].bytes, .text_length = texts[i].length};
     must(reward_open(&set, names, count, NULL, c->cx, 1, &err), &err);
-    must(reward_score(&set, inputs, n, total, NULL, NULL, &err), &err);
+    must(reward_score(&set, inputs, n, total, NULL, &err), &err);
     reward_close(&set);
     vector_put_floats(c, "total", total, n);
 }
