@@ -21,8 +21,8 @@ int record_model(Experiment *e, const char *name, const char *folder, const Mode
 int prompts_cut(PromptList *list, const Experiment *e, const Corpus *corpus, const Indices *from, const Options *options, Err *err);
 int prompts_check(const Options *options, Err *err); // are the options on prompts' lengths consistent?
 int indices_reserve(Indices *list, size_t most, Err *err);
-// Every second, third, ... index, so that at most `limit` are left, of both labels alike. limit 0: all.
-int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err);
+// corpus_spread of the texts that `from` names.
+int indices_spread(Indices *out, const Indices *from, const Corpus *corpus, size_t limit, Err *err);
 // Heads of --heads-from must be of the same reviews, split by the same seed: else gold may have learned from what the proxy read.
 int heads_check_origin(const Experiment *e, Err *err);
 

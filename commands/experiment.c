@@ -62,7 +62,7 @@ static int split_train(Experiment *e, Err *err)
     return status ? -1 : 0;
 }
 
-// The first half of each label for prompts, the second for measuring: files are sorted by path, so all of neg/ comes first.
+// The first half of each label for prompts, the second for measuring: texts of folders are sorted by path, all of neg/ first.
 static int split_test(Experiment *e, Err *err)
 {
     size_t of_label[3] = {0}, seen[3] = {0}, n = e->test.count;
@@ -152,11 +152,10 @@ int experiment_open(Experiment *e, const char *command, const Settings *settings
         run_record_input(&e->run, "test_hash", e->test.hash, what, err) ? -1 : 0;
 }
 
-int indices_thin_out(Indices *out, const Indices *from, size_t limit, Err *err)
+int indices_spread(Indices *out, const Indices *from, const Corpus *corpus, size_t limit, Err *err)
 {
-    size_t n = limit && limit < from->count ? limit : from->count;
-    if (indices_reserve(out, n, err)) return -1;
-    for (; out->count < n; out->count++) out->items[out->count] = from->items[out->count * from->count / n];
+    if (indices_reserve(out, from->count, err)) return -1;
+    out->count = corpus_spread(out->items, corpus, from->items, from->count, limit);
     return 0;
 }
 
@@ -295,10 +294,10 @@ int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
     Indices asked, texts;
     Options evaluate;
     if (settings_resolve(&evaluate, e->settings, "eval", err)) return -1;
-    if (indices_thin_out(&asked, &e->probe, 2 * o->eval_prompts, err)) return -1; // some are too short
+    if (indices_spread(&asked, &e->probe, &e->test, 2 * o->eval_prompts, err)) return -1; // some are too short; the first eval_prompts are asked
     int status = prompts_cut(&e->prompts, e, &e->train, NULL, o, err) || prompts_cut(&e->eval_prompts, e, &e->test, &asked, o, err);
     mem_free(asked.items);
-    if (status || indices_thin_out(&texts, &e->held_out, evaluate.limit, err)) return -1;
+    if (status || indices_spread(&texts, &e->held_out, &e->test, evaluate.limit, err)) return -1;
     status = documents_encode(&e->held_out_documents, &e->test, texts.items, texts.count, &e->tokenizer, e->eos, e->model.config.context, err);
     mem_free(texts.items);
     if (!status && evaluate.held_out_tokens) status = documents_cut(&e->held_out_documents, evaluate.held_out_tokens, e->model.config.context, err);

@@ -51,7 +51,7 @@ static int measure_head(Experiment *e, const Model *head, const Options *o, cons
     Corpus texts = {0}, begun = {0};
     RewardQuality whole, prefix;
     double started = os_now_s();
-    int status = indices_thin_out(&chosen, &e->held_out, o->limit, err);
+    int status = indices_spread(&chosen, &e->held_out, &e->test, o->limit, err);
     for (size_t i = 0; !status && i < chosen.count; i++) {
         const CorpusItem *item = e->test.items + chosen.items[i];
         status = corpus_add(&texts, item->id, item->text, item->length, item->label, err);

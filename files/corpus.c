@@ -62,6 +62,31 @@ int corpus_add(Corpus *corpus, const char *id, const char *text, size_t length, 
     return 0;
 }
 
+size_t corpus_spread(uint32_t *chosen, const Corpus *corpus, const uint32_t *from, size_t n, size_t limit)
+{
+    enum { LABELS = LABEL_POSITIVE - LABEL_NONE + 1 };
+    size_t texts[LABELS] = {0}, share[LABELS], seen[LABELS] = {0}, taken[LABELS] = {0}, labels = 0, count = 0;
+    for (size_t i = 0; i < n; i++) texts[corpus->items[from ? from[i] : i].label - LABEL_NONE]++;
+    for (size_t l = 0; l < LABELS; l++) labels += texts[l] > 0;
+    for (size_t l = 0, before = 0; l < LABELS; before += texts[l++] > 0) {
+        share[l] = texts[l];
+        if (limit && texts[l] && limit / labels + (before < limit % labels) < texts[l]) share[l] = limit / labels + (before < limit % labels);
+        count += share[l];
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t text = from ? from[i] : (uint32_t)i;
+        size_t l = (size_t)(corpus->items[text].label - LABEL_NONE), t = taken[l], place = 0;
+        if (t == share[l] || seen[l]++ != (size_t)((uint64_t)t * texts[l] / share[l])) continue;
+        for (size_t other = 0; other < LABELS; other++) {
+            size_t before = t + (other < l);
+            place += before < share[other] ? before : share[other];
+        }
+        chosen[place] = text;
+        taken[l]++;
+    }
+    return count;
+}
+
 static bool ends_with(const char *name, const char *suffix)
 {
     size_t n = strlen(name), m = strlen(suffix);

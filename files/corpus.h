@@ -36,6 +36,9 @@ typedef struct {
 int corpus_read(Corpus *corpus, const char *path, Err *err);
 int corpus_add(Corpus *corpus, const char *id, const char *text, size_t length, int label, Err *err); // copies, repairs UTF-8
 void corpus_free(Corpus *corpus);
+// Of the n texts that `from` names (NULL: the first n) at most `limit` (0: all): as many of each label, evenly spread over its texts, the
+// labels in turns, so that any beginning of what was chosen has all of them alike. chosen holds up to n; the result says how many.
+size_t corpus_spread(uint32_t *chosen, const Corpus *corpus, const uint32_t *from, size_t n, size_t limit);
 
 typedef struct Grammar Grammar;
 Grammar *grammar_load(const char *path, Err *err); // the format is described in data/reviews.grammar itself; NULL on error

@@ -233,6 +233,28 @@ static void faulty_json_lines_name_the_line(void **state)
     }
 }
 
+static void assert_spread(const Corpus *corpus, const uint32_t *from, size_t n, size_t limit, const uint32_t *wanted, size_t count)
+{
+    uint32_t chosen[16];
+    assert_int_equal(corpus_spread(chosen, corpus, from, n, limit), count);
+    assert_memory_equal(chosen, wanted, count * sizeof *wanted);
+}
+
+// Any beginning of what is chosen is of both labels, though folders are read neg/ first.
+static void spreading_takes_of_each_label_as_many(void **state)
+{
+    Fixture *f = *state;
+    for (int i = 0; i < 10; i++) assert_ok(corpus_add(&f->corpus, "id", "text", 4, i < 6 ? LABEL_NEGATIVE : LABEL_POSITIVE, &f->err), &f->err);
+    assert_spread(&f->corpus, NULL, 10, 4, (uint32_t[]){0, 6, 3, 8}, 4);
+    assert_spread(&f->corpus, NULL, 10, 3, (uint32_t[]){0, 6, 3}, 3);
+    assert_spread(&f->corpus, NULL, 10, 1, (uint32_t[]){0}, 1);
+    assert_spread(&f->corpus, NULL, 10, 0, (uint32_t[]){0, 6, 1, 7, 2, 8, 3, 9, 4, 5}, 10);
+    assert_spread(&f->corpus, NULL, 10, 10, (uint32_t[]){0, 6, 1, 7, 2, 8, 3, 9, 4}, 9); // of each label five at most
+    assert_spread(&f->corpus, (uint32_t[]){1, 3, 5, 7}, 4, 2, (uint32_t[]){1, 7}, 2);
+    assert_spread(&f->corpus, NULL, 6, 2, (uint32_t[]){0, 3}, 2); // one label only
+    assert_spread(&f->corpus, NULL, 0, 2, NULL, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -248,6 +270,7 @@ int main(void)
         TEST(missing_and_unknown_paths_are_named),
         TEST(folders_without_reviews_say_what_was_expected),
         TEST(faulty_json_lines_name_the_line),
+        TEST(spreading_takes_of_each_label_as_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

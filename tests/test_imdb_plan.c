@@ -59,6 +59,16 @@ static int plan_from(const char *model, const char *profile, const char *options
 
 static int plan(const char *profile, const char *options) { return plan_from("made/lm", profile, options); }
 
+static size_t occurrences(const char *name, const char *fragment)
+{
+    char *path = cli_path(name), *text = read_file(path, NULL);
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, fragment)); at++) n++;
+    free(text);
+    free(path);
+    return n;
+}
+
 static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
 {
     (void)state;
@@ -67,6 +77,8 @@ static void a_plan_runs_to_its_table_and_is_taken_up_again(void **state)
     expect(plan("imdb-quick", options), 0, "\nppo ");
     assert_true(cli_have("quick/proxy/config.json") && !cli_have("quick/lm/config.json") && !cli_have("smollm2/config.json"));
     assert_true(!cli_have("smollm2-reviews/config.json")); // the small plan takes the model as it comes
+    assert_int_equal(occurrences("quick/arms/raft-s1/samples_before.jsonl", "\"prompt_id\":\"neg/"), 2); // of 4 evaluation prompts
+    assert_int_equal(occurrences("quick/arms/raft-s1/samples_before.jsonl", "\"prompt_id\":\"pos/"), 2);
     expect(plan("imdb-quick", options), 0, "(taken from the directory)");
 }
 
@@ -111,15 +123,10 @@ static void a_plan_that_is_killed_goes_on_to_the_same_bytes(void **state)
     assert_true(kills >= 2);
     expect(run_shell(&cli_output, commands[1].data), 0, "\ntop ");
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
-        char name[2][100], *paths[2], *bytes[2];
-        size_t n[2];
-        for (size_t k = 0; k < 2; k++) {
-            snprintf(name[k], sizeof name[k], "%s/%s", k ? "cut" : "whole", same[i]);
-            bytes[k] = read_file(paths[k] = cli_path(name[k]), n + k);
-            if (!bytes[k]) fail_msg("%s: missing", name[k]);
-        }
-        if (n[0] != n[1] || memcmp(bytes[0], bytes[1], n[0])) fail_msg("%s has other bytes after %ld kills", name[1], kills);
-        for (size_t k = 0; k < 2; k++) free(paths[k]), free(bytes[k]);
+        char whole_name[100], cut_name[100];
+        snprintf(whole_name, sizeof whole_name, "whole/%s", same[i]);
+        snprintf(cut_name, sizeof cut_name, "cut/%s", same[i]);
+        if (!cli_same_file(whole_name, cut_name)) fail_msg("%s has other bytes after %ld kills", same[i], kills);
     }
     for (size_t i = 0; i < 2; i++) text_free(commands + i);
 }
