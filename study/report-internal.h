@@ -38,21 +38,25 @@ typedef struct {
 typedef struct { char *stage; ChartPoint *points; size_t count; } Curve; // lines with "stage" and "step": the loss by step
 typedef struct { char *stage; double seconds, tokens; size_t times; } StageTime;
 typedef struct { double sample_seconds, learn_seconds; } IterationTime;
-// The candidates of iter_NNN, in the file's order. own: drawn by the policy and by no expert.
-typedef struct { size_t iteration, count, slots, kept, tokens; float *rewards; uint32_t *slot; bool *selected, *own; } RewardSpread;
-// What is shown of them: the candidates of the first prompt or, where each prompt has one only, of the first few. One that was kept
-// may follow, for a group of which none was.
-typedef struct { SampleList samples; size_t group; } StageExample;
+// The candidates of iter_NNN: their numbers, [count] in the file's order, and some of them whole.
+typedef struct {
+    size_t iteration, count, slots, kept;
+    size_t tokens;         // drawn by the policy
+    float *rewards;
+    uint32_t *slot;
+    bool *selected, *own;  // own: drawn by the policy and by no expert
+    SampleList shown;      // the first `group`: those of the first prompt or, where each prompt has one only, of the first few;
+    size_t group;          // when none of these was kept, the first one that was follows
+} RankedStage;
 enum { EXAMPLE_PROMPTS = 8 };
 
 typedef struct {
     IterationRow *rows;
     Curve *curves;
     StageTime *times;
-    RewardSpread *spreads;
+    RankedStage *stages;
     IterationTime *seconds;     // of each iteration
-    size_t row_count, curve_count, time_count, spread_count, example_count, seconds_count, unknown_lines;
-    StageExample *examples;     // [spread_count]
+    size_t row_count, curve_count, time_count, stage_count, seconds_count, unknown_lines;
     SampleList before, after;   // answers to the evaluation prompts; both or none
     json_t *heads, *provenance; // NULL: the run has no such file
     Text settings;              // settings.conf as it is
@@ -66,7 +70,8 @@ int report_read_samples(SampleList *list, const char *folder, const char *name, 
 void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err); // one more zeroed item of a growing array
 
 double report_best_of_kl(size_t K); // nats from a model to the best of K of its answers, no two of which tie: log K - (K-1)/K
-void report_spread_means(double *all, double *kept, const RewardSpread *spread); // rewards of all candidates, of the kept ones; 0: of none
+size_t report_spaced(size_t i, size_t shown, size_t count); // which of `count` is the i-th shown: equally far apart, first and last among them
+void report_stage_means(double *all, double *kept, const RankedStage *stage); // rewards of all candidates, of the kept ones; 0: of none
 
 // Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.
 void report_story(Html *out, const RunFiles *files);      // the three steps, with a prompt and its candidates

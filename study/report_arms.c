@@ -21,10 +21,10 @@ static double tokens_until(bool *known, const RunFiles *run, size_t iteration)
 {
     const IterationRow *row = row_of(run, iteration);
     double tokens = 0;
-    *known = row->counted || run->spread_count >= iteration;
+    *known = row->counted || run->stage_count >= iteration;
     if (row->counted) return row->generated;
-    for (size_t i = 0; i < run->spread_count; i++)
-        if (run->spreads[i].iteration < iteration) tokens += (double)run->spreads[i].tokens;
+    for (size_t i = 0; i < run->stage_count; i++)
+        if (run->stages[i].iteration < iteration) tokens += (double)run->stages[i].tokens;
     return tokens;
 }
 
@@ -120,8 +120,8 @@ static void add_costs(Arm *arm)
 static void find_samples(Arm *arm)
 {
     double samples;
-    const StageExample *first = arm->run_count && arm->runs->example_count ? arm->runs->examples : NULL;
-    const Sample *items = first ? first->samples.items : NULL;
+    const RankedStage *first = arm->run_count && arm->runs->stage_count ? arm->runs->stages : NULL;
+    const Sample *items = first ? first->shown.items : NULL;
     if (first && first->group)
         while (arm->K < first->group && items[arm->K].slot == items[0].slot) arm->K++;
     else if (arm->run_count && run_number(arm->runs, "samples", &samples)) arm->K = (size_t)samples;
@@ -363,7 +363,7 @@ const RunFiles *arms_example(const Arms *arms)
     const RunFiles *found = NULL;
     for (size_t a = 0; a < arms->count; a++) {
         const Arm *arm = arms->arms + a;
-        if (!arm->run_count || !arm->runs->example_count) continue;
+        if (!arm->run_count || !arm->runs->stage_count) continue;
         if (!found || (report_is_ppo(found) && !report_is_ppo(arm->runs))) found = arm->runs;
     }
     return found;

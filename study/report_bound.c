@@ -33,7 +33,7 @@ static int ascending(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-static size_t take_prompt(float *rewards, const RewardSpread *s, size_t *at)
+static size_t take_prompt(float *rewards, const RankedStage *s, size_t *at)
 {
     size_t n = 0;
     for (uint32_t slot = s->slot[*at]; *at < s->count && s->slot[*at] == slot; ++*at)
@@ -64,7 +64,7 @@ static double squares(const float *values, size_t n)
 // ---- all prompts of a stage ------------------------------------------------------------------------------------------------
 
 // The fewest answers that a prompt has, so that every k is measured on the same prompts.
-static size_t fewest_answers(const RewardSpread *s, size_t *prompts)
+static size_t fewest_answers(const RankedStage *s, size_t *prompts)
 {
     size_t fewest = SIZE_MAX, n = 0;
     *prompts = 0;
@@ -79,7 +79,7 @@ static size_t fewest_answers(const RewardSpread *s, size_t *prompts)
 }
 
 // values[slot, k - 1], width and sd
-static int measure_prompts(Bound *b, const RewardSpread *s, Err *err)
+static int measure_prompts(Bound *b, const RankedStage *s, Err *err)
 {
     float *rewards = mem_new(err, s->count, sizeof *rewards), low = 0, high = 0;
     double sum = 0, freedom = 0;
@@ -116,7 +116,7 @@ static int join_prompts(Bound *b, Err *err)
 }
 
 // K below 2: there was nothing to choose from, and nothing else is set.
-static int bound_init(Bound *b, const RewardSpread *s, Err *err)
+static int bound_init(Bound *b, const RankedStage *s, Err *err)
 {
     *b = (Bound){0};
     b->K = fewest_answers(s, &b->slots);
@@ -170,7 +170,7 @@ static void bound_table(Html *out, const Bound *b)
     html_table_end(out);
 }
 
-static void explain(Html *out, const Bound *b, const RewardSpread *s)
+static void explain(Html *out, const Bound *b, const RankedStage *s)
 {
     html_puts(out, "<p>Of k answers to a prompt the best has, on average, at least the reward of a single one, and at most so much more:\n"
         "E&#8239;r ≤ E&#8239;max<sub>k</sub>&#8239;r ≤ E&#8239;r + √(B²/2 · log k). The right side holds for independent answers whose "
@@ -229,12 +229,12 @@ static void kl_table(Html *out, const RunFiles *files, size_t K)
 static void draw_bounds(Html *out, const RunFiles *files, Bound *first)
 {
     Bound last = {0};
-    const RewardSpread *end = files->spreads + files->spread_count - 1;
-    explain(out, first, files->spreads);
+    const RankedStage *end = files->stages + files->stage_count - 1;
+    explain(out, first, files->stages);
     html_puts(out, "<div class=\"grid large\">\n<div>\n");
-    bound_chart(out, first, files->spreads[0].iteration);
+    bound_chart(out, first, files->stages[0].iteration);
     html_puts(out, "</div>\n");
-    if (files->spread_count > 1 && bound_init(&last, end, out->err)) out->text.failed = true;
+    if (files->stage_count > 1 && bound_init(&last, end, out->err)) out->text.failed = true;
     else if (last.K > 1) html_puts(out, "<div>\n"), bound_chart(out, &last, end->iteration), html_puts(out, "</div>\n");
     html_puts(out, "</div>\n");
     bound_table(out, first);
@@ -248,10 +248,10 @@ void report_bound_of(Html *out, const RunFiles *files, const char *arm)
     Bound first = {0};
     html_section(out, "bound", "What choosing can give");
     if (arm) html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, arm), html_puts(out, ".</p>\n");
-    int status = files->spread_count ? bound_init(&first, files->spreads, out->err) : 0;
+    int status = files->stage_count ? bound_init(&first, files->stages, out->err) : 0;
     if (status) out->text.failed = true;
     else if (first.K > 1) draw_bounds(out, files, &first), html_puts(out, "</section>\n");
-    else html_missing(out, files->spread_count ? "Each prompt had one answer of the model: there was nothing to choose from." :
+    else html_missing(out, files->stage_count ? "Each prompt had one answer of the model: there was nothing to choose from." :
         "This run holds no ranked candidates (iter_000/candidates.jsonl).");
     bound_free(&first);
 }

@@ -22,6 +22,8 @@ void *report_list_add(void *items_pointer, size_t *count, size_t size, Err *err)
     return (char *)items + size * (*count)++;
 }
 
+size_t report_spaced(size_t i, size_t shown, size_t count) { return shown < 2 ? 0 : i * (count - 1) / (shown - 1); }
+
 // ---- metrics.jsonl --------------------------------------------------------------------------------------------------------
 
 static int read_measure(Measure *m, const json_t *line, const char *key, const char *where, Err *err)
@@ -283,12 +285,9 @@ static int read_answers(RunFiles *files, const char *folder, Err *err)
         report_read_samples(&files->after, folder, "samples_after.jsonl", err) || check_pairs(files, folder, err) ? -1 : 0;
 }
 
-static int add_spread(RunFiles *files, size_t iteration, const SampleList *samples, const char *path, Err *err)
+static int note_rewards(RankedStage *s, const SampleList *samples, const char *path, Err *err)
 {
-    RewardSpread *s = report_list_add(&files->spreads, &files->spread_count, sizeof *files->spreads, err);
-    size_t n = samples->count;
-    if (!s) return -1;
-    *s = (RewardSpread){.iteration = iteration, .count = n};
+    size_t n = s->count = samples->count;
     if (!(s->rewards = mem_new(err, n, sizeof *s->rewards)) || !(s->selected = mem_new(err, n, sizeof *s->selected)) ||
         !(s->slot = mem_new(err, n, sizeof *s->slot)) || !(s->own = mem_new(err, n, sizeof *s->own))) return -1;
     for (size_t i = 0; i < n; i++) {
@@ -325,23 +324,30 @@ static int by_number(const void *left, const void *right)
 }
 
 // Takes the samples, of which those that are not shown go.
-static int add_example(RunFiles *files, SampleList *samples, Err *err)
+static void keep_shown(RankedStage *s, SampleList *samples)
 {
-    StageExample *e = report_list_add(&files->examples, &files->example_count, sizeof *files->examples, err);
-    if (!e) return -1;
     Sample *items = samples->items;
     size_t n = samples->count;
-    while (e->group < n && items[e->group].slot == items[0].slot) e->group++;
-    if (e->group == 1) e->group = n < EXAMPLE_PROMPTS ? n : EXAMPLE_PROMPTS;
+    while (s->group < n && items[s->group].slot == items[0].slot) s->group++;
+    if (s->group == 1) s->group = n < EXAMPLE_PROMPTS ? n : EXAMPLE_PROMPTS;
     bool kept = false;
-    for (size_t i = 0; i < e->group; i++) kept |= items[i].selected;
-    e->samples = *samples;
-    e->samples.count = e->group;
-    for (size_t i = e->group; i < n; i++) {
+    for (size_t i = 0; i < s->group; i++) kept |= items[i].selected;
+    s->shown = *samples;
+    s->shown.count = s->group;
+    for (size_t i = s->group; i < n; i++) {
         if (kept || !items[i].selected) sample_clear(items + i);
-        else e->samples.items[e->samples.count++] = items[i], kept = true;
+        else s->shown.items[s->shown.count++] = items[i], kept = true;
     }
     *samples = (SampleList){0};
+}
+
+static int add_stage(RunFiles *files, size_t iteration, SampleList *samples, const char *path, Err *err)
+{
+    RankedStage *s = report_list_add(&files->stages, &files->stage_count, sizeof *files->stages, err);
+    if (!s) return -1;
+    s->iteration = iteration;
+    if (note_rewards(s, samples, path, err)) return -1;
+    keep_shown(s, samples);
     return 0;
 }
 
@@ -350,8 +356,7 @@ static int read_candidates(RunFiles *files, const char *folder, const IterationF
     SampleList samples = {0};
     char *inner = os_join(err, folder, from->name), *path = NULL;
     int status = inner ? find(&path, inner, "candidates.jsonl", err) : -1;
-    if (path) status = samples_read(&samples, path, err) || add_spread(files, from->number, &samples, path, err) ||
-        add_example(files, &samples, err) ? -1 : 0;
+    if (path) status = samples_read(&samples, path, err) || add_stage(files, from->number, &samples, path, err) ? -1 : 0;
     samples_free(&samples);
     mem_free(path);
     mem_free(inner);
@@ -392,17 +397,16 @@ void run_files_free(RunFiles *files)
 {
     for (size_t i = 0; i < files->curve_count; i++) mem_free(files->curves[i].stage), mem_free(files->curves[i].points);
     for (size_t i = 0; i < files->time_count; i++) mem_free(files->times[i].stage);
-    for (size_t i = 0; i < files->spread_count; i++) {
-        RewardSpread *s = files->spreads + i;
+    for (size_t i = 0; i < files->stage_count; i++) {
+        RankedStage *s = files->stages + i;
         mem_free(s->rewards), mem_free(s->selected), mem_free(s->slot), mem_free(s->own);
+        samples_free(&s->shown);
     }
-    for (size_t i = 0; i < files->example_count; i++) samples_free(&files->examples[i].samples);
-    mem_free(files->examples);
     mem_free(files->seconds);
     mem_free(files->rows);
     mem_free(files->curves);
     mem_free(files->times);
-    mem_free(files->spreads);
+    mem_free(files->stages);
     samples_free(&files->before);
     samples_free(&files->after);
     json_decref(files->heads);

@@ -15,7 +15,7 @@ static size_t bin_of(double value, double low, double high)
     return at < 0 ? 0 : at >= BINS ? BINS - 1 : (size_t)at;
 }
 
-void report_spread_means(double *all, double *kept, const RewardSpread *s)
+void report_stage_means(double *all, double *kept, const RankedStage *s)
 {
     *all = *kept = 0;
     for (size_t i = 0; i < s->count; i++) {
@@ -26,10 +26,10 @@ void report_spread_means(double *all, double *kept, const RewardSpread *s)
     if (s->kept) *kept /= (double)s->kept;
 }
 
-static void fill_bins(Binned *b, const RewardSpread *s, double low, double high)
+static void fill_bins(Binned *b, const RankedStage *s, double low, double high)
 {
     *b = (Binned){0};
-    report_spread_means(&b->all_mean, &b->kept_mean, s);
+    report_stage_means(&b->all_mean, &b->kept_mean, s);
     for (size_t i = 0; i < s->count; i++) {
         double value = (double)s->rewards[i];
         size_t bin = bin_of(value, low, high);
@@ -41,22 +41,16 @@ static void fill_bins(Binned *b, const RewardSpread *s, double low, double high)
 static void reward_range(double *low, double *high, const RunFiles *files)
 {
     bool any = false;
-    for (size_t t = 0; t < files->spread_count; t++)
-        for (size_t i = 0; i < files->spreads[t].count; i++) {
-            double value = (double)files->spreads[t].rewards[i];
+    for (size_t t = 0; t < files->stage_count; t++)
+        for (size_t i = 0; i < files->stages[t].count; i++) {
+            double value = (double)files->stages[t].rewards[i];
             if (!any || value < *low) *low = value;
             if (!any || value > *high) *high = value;
             any = true;
         }
 }
 
-// All with the same axes; of a long run some at equal distances, the first and the last among them.
-static size_t shown_spread(const RunFiles *files, size_t i, size_t shown)
-{
-    return shown < 2 ? 0 : i * (files->spread_count - 1) / (shown - 1);
-}
-
-static void draw_spread(Html *out, const RewardSpread *s, const Binned *b, size_t most, double low, double high)
+static void draw_spread(Html *out, const RankedStage *s, const Binned *b, size_t most, double low, double high)
 {
     char id[32], title[64];
     snprintf(id, sizeof id, "spread-%zu", s->iteration);
@@ -71,7 +65,7 @@ static void draw_spread(Html *out, const RewardSpread *s, const Binned *b, size_
 
 void report_spreads(Html *out, const RunFiles *files)
 {
-    size_t shown = files->spread_count < SHOWN_SPREADS ? files->spread_count : SHOWN_SPREADS, most = 0;
+    size_t shown = files->stage_count < SHOWN_SPREADS ? files->stage_count : SHOWN_SPREADS, most = 0;
     double low = 0, high = 0;
     Binned b;
     html_section(out, "spread", "How the candidates’ rewards move");
@@ -81,7 +75,7 @@ void report_spreads(Html *out, const RunFiles *files)
     }
     reward_range(&low, &high, files);
     for (size_t i = 0; i < shown; i++) {
-        fill_bins(&b, files->spreads + shown_spread(files, i, shown), low, high);
+        fill_bins(&b, files->stages + report_spaced(i, shown, files->stage_count), low, high);
         for (size_t bin = 0; bin < BINS; bin++)
             if (b.all[bin] > most) most = b.all[bin];
     }
@@ -91,10 +85,10 @@ void report_spreads(Html *out, const RunFiles *files)
         "<p>The rewards that were ranked, iteration by iteration, on the same axes. <span class=\"key all\"></span> all\n"
         "candidates, <span class=\"key part\"></span> the kept ones among them; the lines are their means. Each iteration trains on\n"
         "its kept ones; where that works, the next one lies further to the right.");
-    if (shown < files->spread_count) html_printf(out, " Shown: %zu of %zu iterations.", shown, files->spread_count);
+    if (shown < files->stage_count) html_printf(out, " Shown: %zu of %zu iterations.", shown, files->stage_count);
     html_puts(out, "</p>\n<div class=\"grid\">\n");
     for (size_t i = 0; i < shown; i++) {
-        const RewardSpread *s = files->spreads + shown_spread(files, i, shown);
+        const RankedStage *s = files->stages + report_spaced(i, shown, files->stage_count);
         fill_bins(&b, s, low, high);
         draw_spread(out, s, &b, most, low, high);
     }

@@ -24,11 +24,11 @@ static int by_rank(const void *left, const void *right)
     return a->rank < b->rank ? -1 : a->rank > b->rank;
 }
 
-static void make_group(Group *g, const StageExample *example, bool ppo, const Sample **order)
+static void make_group(Group *g, const RankedStage *stage, bool ppo, const Sample **order)
 {
-    const Sample *items = example->samples.items;
+    const Sample *items = stage->shown.items;
     double gold;
-    *g = (Group){.ppo = ppo, .count = example->group, .many_prompts = example->group > 1 && items[0].slot != items[1].slot};
+    *g = (Group){.ppo = ppo, .count = stage->group, .many_prompts = stage->group > 1 && items[0].slot != items[1].slot};
     for (size_t i = 0; i < g->count; i++) {
         double reward = (double)items[i].reward;
         order[i] = items + i;
@@ -92,7 +92,7 @@ bool report_is_global(const RunFiles *files)
 
 static void collect_step(Html *out, const RunFiles *files)
 {
-    const RewardSpread *s = files->spreads;
+    const RankedStage *s = files->stages;
     html_puts(out, "<li><h3>Collect</h3>\n<p>The model answers ");
     report_count(out, s->slots, "prompt");
     html_puts(out, ", which gives ");
@@ -103,7 +103,7 @@ static void collect_step(Html *out, const RunFiles *files)
         html_puts(out, " for each prompt, drawn at random from the model's own distribution");
     }
     html_puts(out, ". This is the first prompt of the first stage:</p>\n<blockquote>");
-    const Sample *first = files->examples->samples.items;
+    const Sample *first = files->stages->shown.items;
     report_quote(out, "given", first->prompt, first->prompt_length);
     html_puts(out, "<span class=\"words\"> …</span></blockquote></li>\n");
 }
@@ -133,10 +133,10 @@ static void name_reward(Html *out, const Sample *s)
 
 static void rank_step(Html *out, const RunFiles *files, const Group *g)
 {
-    const RewardSpread *s = files->spreads;
+    const RankedStage *s = files->stages;
     double beta;
     html_puts(out, "<li><h3>Rank</h3>\n<p>");
-    name_reward(out, files->examples->samples.items);
+    name_reward(out, files->stages->shown.items);
     html_puts(out, " prompt and answer and gives each candidate a number");
     if (run_number(files, "kl-beta", &beta) && beta > 0) {
         html_puts(out, ", less β = ");
@@ -161,7 +161,7 @@ static const Sample *first_kept(const Group *g, const SampleList *samples)
 
 static void finetune_step(Html *out, const RunFiles *files, const Group *g)
 {
-    const Sample *kept = first_kept(g, &files->examples->samples);
+    const Sample *kept = first_kept(g, &files->stages->shown);
     double replay, tokens;
     html_puts(out, "<li><h3>Fine-tune</h3>\n<p>The model is trained on what was kept, as on any text: cross-entropy, on the tokens of\n"
         "the answer only. No gradient passes through the reward.");
@@ -192,10 +192,10 @@ static void setting(Html *out, const RunFiles *files, const char *symbol, const 
 static void score_step(Html *out, const RunFiles *files, const Group *g)
 {
     html_puts(out, "<li><h3>Score</h3>\n<p>");
-    name_reward(out, files->examples->samples.items);
+    name_reward(out, files->stages->shown.items);
     html_puts(out, " prompt and answer and gives each answer a number. None is thrown away: how much an answer\n"
         "teaches depends on how it compares with what was expected.</p>\n");
-    candidate_table(out, g, files->spreads->iteration);
+    candidate_table(out, g, files->stages->iteration);
     html_puts(out, "</li>\n");
 }
 
@@ -228,10 +228,10 @@ static void ppo_step(Html *out, const RunFiles *files)
 
 // ---- iteration by iteration ------------------------------------------------------------------------------------------------
 
-static void mean_rewards(Html *out, const RewardSpread *s, bool ppo)
+static void mean_rewards(Html *out, const RankedStage *s, bool ppo)
 {
     double all, kept;
-    report_spread_means(&all, &kept, s);
+    report_stage_means(&all, &kept, s);
     html_puts(out, "<p>Mean reward of all ");
     html_number(out, (double)s->count, 0), html_puts(out, " answers to this iteration’s prompts (the tables measure others): ");
     html_number(out, all, 2);
@@ -246,31 +246,30 @@ static void mean_rewards(Html *out, const RewardSpread *s, bool ppo)
 static void iteration_panel(Html *out, const RunFiles *files, size_t at, bool shown, const Sample **order)
 {
     Group g;
-    const RewardSpread *s = files->spreads + at;
-    const StageExample *e = files->examples + at;
-    make_group(&g, e, report_is_ppo(files), order);
+    const RankedStage *s = files->stages + at;
+    make_group(&g, s, report_is_ppo(files), order);
     html_printf(out, "<input type=\"radio\" name=\"iteration\" id=\"at-%zu\"%s>", s->iteration, shown ? " checked=\"\"" : "");
     html_printf(out, "<label for=\"at-%zu\"><span class=\"hidden\">Iteration </span>%zu</label>\n<div class=\"panel\">", s->iteration, s->iteration);
     mean_rewards(out, s, g.ppo);
     if (!g.many_prompts) {
         html_puts(out, "<blockquote>");
-        report_quote(out, "given", e->samples.items->prompt, e->samples.items->prompt_length);
+        report_quote(out, "given", s->shown.items->prompt, s->shown.items->prompt_length);
         html_puts(out, "<span class=\"words\"> …</span></blockquote>\n");
     }
     candidate_table(out, &g, s->iteration);
     html_puts(out, "</div>\n");
 }
 
-// Of a long run some at equal distances, the first and the last among them. The last is shown at first: the steps tell of the first.
+// The last is shown at first: the steps tell of the first.
 static void step_through(Html *out, const RunFiles *files, const Sample **order)
 {
-    size_t n = files->example_count, shown = n < SHOWN_ITERATIONS ? n : SHOWN_ITERATIONS;
+    size_t n = files->stage_count, shown = n < SHOWN_ITERATIONS ? n : SHOWN_ITERATIONS;
     if (n < 2) return;
     html_puts(out, "<h3 id=\"stepper-name\">The same in every iteration</h3>\n<p>The first prompt of each iteration and its answers. Step\n"
         "through them with the arrow keys");
     if (shown < n) html_printf(out, "; %zu of %zu are shown", shown, n);
     html_puts(out, ".</p>\n<div class=\"stepper\" role=\"radiogroup\" aria-labelledby=\"stepper-name\">\n");
-    for (size_t i = 0; i < shown; i++) iteration_panel(out, files, i * (n - 1) / (shown - 1), i + 1 == shown, order);
+    for (size_t i = 0; i < shown; i++) iteration_panel(out, files, report_spaced(i, shown, n), i + 1 == shown, order);
     html_puts(out, "</div>\n");
 }
 
@@ -283,9 +282,9 @@ void report_story(Html *out, const RunFiles *files)
     html_puts(out, ppo ? "<p>Each iteration collects answers, scores them, and moves the model towards what did better than "
         "expected.</p>\n" :
         "<p>Each iteration collects answers, ranks them, and fine-tunes the model on the best.</p>\n");
-    for (size_t i = 0; i < files->example_count; i++)
-        if (files->examples[i].group > most) most = files->examples[i].group;
-    if (!files->example_count) {
+    for (size_t i = 0; i < files->stage_count; i++)
+        if (files->stages[i].group > most) most = files->stages[i].group;
+    if (!files->stage_count) {
         html_missing(out, "This run holds no candidates (iter_000/candidates.jsonl), so they cannot be shown here.");
         return;
     }
@@ -294,7 +293,7 @@ void report_story(Html *out, const RunFiles *files)
         out->text.failed = true;
         return;
     }
-    make_group(&g, files->examples, ppo, order);
+    make_group(&g, files->stages, ppo, order);
     html_puts(out, "<ol class=\"steps\">\n");
     collect_step(out, files);
     if (ppo) score_step(out, files, &g), ppo_step(out, files);

@@ -167,6 +167,21 @@ char *read_file(const char *path, size_t *n)
     return bytes;
 }
 
+bool same_file(const char *a, const char *b)
+{
+    size_t n, m;
+    char *bytes_a = read_file(a, &n), *bytes_b = read_file(b, &m);
+    bool same = n == m && !memcmp(bytes_a, bytes_b, n);
+    free(bytes_a);
+    free(bytes_b);
+    return same;
+}
+
+void assert_same_file(const char *a, const char *b)
+{
+    if (!same_file(a, b)) fail_msg("%s and %s differ", a, b);
+}
+
 uint32_t test_integer(TestRandom *random, uint32_t n) // xorshift64*
 {
     uint64_t x = random->state ? random->state : 88172645463325252u;

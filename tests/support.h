@@ -44,6 +44,8 @@ int make_test_compute(void **state);
 int drop_test_compute(void **state);
 void write_file(const char *path, const void *bytes, size_t n);
 char *read_file(const char *path, size_t *n); // NUL-terminated
+bool same_file(const char *a, const char *b); // byte for byte; both must be there
+void assert_same_file(const char *a, const char *b);
 
 // Deterministic test data, unrelated to the library's own generator.
 typedef struct { uint64_t state; } TestRandom;

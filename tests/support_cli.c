@@ -88,11 +88,15 @@ bool cli_have(const char *name)
 bool cli_same_file(const char *a, const char *b)
 {
     char *path_a = cli_path(a), *path_b = cli_path(b);
-    size_t n, m;
-    char *bytes_a = read_file(path_a, &n), *bytes_b = read_file(path_b, &m);
-    bool same = n == m && !memcmp(bytes_a, bytes_b, n);
-    free(path_a), free(path_b), free(bytes_a), free(bytes_b);
+    bool same = same_file(path_a, path_b);
+    free(path_a);
+    free(path_b);
     return same;
+}
+
+void cli_assert_same_file(const char *a, const char *b)
+{
+    if (!cli_same_file(a, b)) fail_msg("%s and %s differ", a, b);
 }
 
 void cli_put(const char *name, const char *text)

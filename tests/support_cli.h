@@ -3,7 +3,7 @@
  *
  *     expect(raft("pretrain --corpus @/texts.jsonl -o @/lm %s", CLI_TINY), 0, "parameters");   // "@" is the folder
  *     json_t *told = raft_json("info @/lm");                                                   // its standard output
- *     assert_true(cli_have("lm/config.json") && cli_same_file("lm/metrics.jsonl", "on/metrics.jsonl"));
+ *     cli_assert_same_file("lm/metrics.jsonl", "on/metrics.jsonl");
  */
 #ifndef RAFT_TESTS_SUPPORT_CLI_H
 #define RAFT_TESTS_SUPPORT_CLI_H
@@ -24,6 +24,7 @@ char *cli_standard_error(void);            // of the last raft_json
 char *cli_path(const char *name);
 bool cli_have(const char *name);
 bool cli_same_file(const char *a, const char *b);
+void cli_assert_same_file(const char *a, const char *b);
 void cli_put(const char *name, const char *text);
 double json_figure(const json_t *object, const char *key, const char *inner /* NULL: none */); // must be a number
 

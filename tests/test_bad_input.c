@@ -220,8 +220,9 @@ static void finished_iterations_stay_usable(void **state)
     put_script("reward.sh", "while read l; do echo 1; done");
     free(count);
     expect(raft(ALIGN "--reward command:@/reward.sh --eval-prompts 0 -o @/whole"), 0, "checkpoint");
-    assert_true(cli_same_file("run/checkpoint/model.safetensors", "whole/checkpoint/model.safetensors") &&
-        cli_same_file("run/metrics.jsonl", "whole/metrics.jsonl") && cli_same_file("run/iter_001/candidates.jsonl", "whole/iter_001/candidates.jsonl"));
+    cli_assert_same_file("run/checkpoint/model.safetensors", "whole/checkpoint/model.safetensors");
+    cli_assert_same_file("run/metrics.jsonl", "whole/metrics.jsonl");
+    cli_assert_same_file("run/iter_001/candidates.jsonl", "whole/iter_001/candidates.jsonl");
 }
 
 static void places_that_cannot_be_written_and_memory_that_is_not_there(void **state)

@@ -94,7 +94,7 @@ static void a_file_is_replaced_only_when_told_so(void **state)
         cli_put("old", "what was there");
         expect(raft("%s -o @/old", commands[i]), 2, "old: exists already");
         cli_put("same", "what was there");
-        assert_true(cli_same_file("old", "same"));
+        cli_assert_same_file("old", "same");
         expect(raft("%s -o @/old --force", commands[i]), 0, "");
         assert_false(cli_same_file("old", "same"));
         expect(raft("%s -o /dev/null", commands[i]), 0, "");
@@ -139,7 +139,7 @@ static void a_tokenizer_does_not_depend_on_threads_or_where_its_texts_come_from(
 {
     (void)state;
     json_t *told = raft_json("tokenizer train --vocab 280 --special '<|endoftext|>' --corpus @/texts.jsonl --threads 1 -o @/tok1.json");
-    assert_true(cli_same_file("tok.json", "tok1.json"));
+    cli_assert_same_file("tok.json", "tok1.json");
     assert_int_equal(json_integer_value(json_object_get(told, "vocab")), 280);
     assert_int_equal(json_integer_value(json_object_get(told, "texts")), 24);
     json_decref(told);
@@ -154,7 +154,7 @@ static void a_run_leaves_checkpoint_settings_and_provenance(void **state)
         "lm/provenance.json", "lm/metrics.jsonl", "lm/timing.jsonl"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!cli_have(names[i])) fail_msg("%s is missing", names[i]);
-    assert_true(cli_same_file("tok.json", "lm/tokenizer.json"));
+    cli_assert_same_file("tok.json", "lm/tokenizer.json");
     json_t *told = raft_json("info @/lm"), *run = json_object_get(told, "run");
     const char *const keys[] = {"command_line", "corpus_hash", "tokenizer_hash", "checkpoint_hash", "seed", "isa", "threads"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -169,7 +169,8 @@ static void its_settings_repeat_a_run_to_the_same_bytes(void **state)
 {
     (void)state;
     expect(raft("pretrain --profile @/lm/settings.conf -o @/again --threads 1 --quiet"), 0, "again");
-    assert_true(cli_same_file("lm/model.safetensors", "again/model.safetensors") && cli_same_file("lm/metrics.jsonl", "again/metrics.jsonl"));
+    cli_assert_same_file("lm/model.safetensors", "again/model.safetensors");
+    cli_assert_same_file("lm/metrics.jsonl", "again/metrics.jsonl");
     expect(raft("pretrain --profile @/lm/settings.conf -o @/other --seed 2 --quiet"), 0, "other");
     assert_false(cli_same_file("lm/model.safetensors", "other/model.safetensors"));
 }
@@ -207,7 +208,7 @@ static void pretraining_goes_on_from_a_checkpoint_and_measures_other_texts(void 
     assert_true(mean > 100 && mean < 290); // near 280, the size of the vocabulary: three steps learn little
     assert_true(json_number_value(json_object_get(perplexity, "lo")) < mean);
     assert_true(json_number_value(json_object_get(perplexity, "hi")) > mean);
-    assert_true(cli_same_file("lm/model.safetensors", "on/model.safetensors")); // the rate was 0
+    cli_assert_same_file("lm/model.safetensors", "on/model.safetensors"); // the rate was 0
     json_decref(told);
 }
 
@@ -224,7 +225,7 @@ static void sft_learns_the_response_and_its_end_only(void **state)
     json_decref(told);
     cli_put("pairs_text.jsonl", "{\"prompt\":\"the film\",\"text\":\" was great\"}\n{\"prompt\":\"the plot\",\"text\":\" was dull\"}\n");
     expect(raft("sft @/lm --data @/pairs_text.jsonl --epochs 1 -o @/sft2"), 0, "2 examples");
-    assert_true(cli_same_file("sft/model.safetensors", "sft2/model.safetensors"));
+    cli_assert_same_file("sft/model.safetensors", "sft2/model.safetensors");
 }
 
 static void a_pair_that_cannot_be_learnt_is_named_by_its_line(void **state)

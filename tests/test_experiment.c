@@ -86,8 +86,8 @@ static void init_is_read_where_it_lies_and_recorded(void **state)
     assert_recorded_alike("taken/provenance.json", "start_hash", "made/provenance.json", "lm_hash");
     // From the same model, with heads from it, on the same texts: the same answers.
     expect(raft("demo --profile contract --iterations 2 -o @/scratch --quiet"), 0, "report.html");
-    assert_true(cli_same_file("taken/iter_001/candidates.jsonl", "scratch/iter_001/candidates.jsonl"));
-    assert_true(cli_same_file("taken/heads.json", "scratch/heads.json"));
+    cli_assert_same_file("taken/iter_001/candidates.jsonl", "scratch/iter_001/candidates.jsonl");
+    cli_assert_same_file("taken/heads.json", "scratch/heads.json");
     expect(raft("demo --profile contract --init @/taken/proxy -o @/no"), 2, "a reward model; expected a language model");
     expect(raft("demo --profile contract --adapt -o @/no"), 2, "--adapt goes on with the model of --init CKPT, which is missing");
     expect(raft("demo --profile contract --train-layers 1 -o @/no"), 2, "all layers of a model that begins with random weights");
@@ -201,7 +201,7 @@ static void prompts_are_cut_by_tokens_characters_or_words_at_drawn_lengths(void 
     sizes = prompt_sizes("drawn", "tokens");
     assert_true(sizes.least == 2 && sizes.most == 7 && sizes.lengths == 6);
     expect(raft(CUT "--prompt-tokens 7 --prompt-least 2 --min-new 4 -o @/again"), 0, "report.html");
-    assert_true(cli_same_file("drawn/iter_000/candidates.jsonl", "again/iter_000/candidates.jsonl"));
+    cli_assert_same_file("drawn/iter_000/candidates.jsonl", "again/iter_000/candidates.jsonl");
     expect(raft(CUT "--prompt-words 4 -o @/no"), 2, "give one of them");
     expect(raft(CUT "--prompt-least 6 -o @/no"), 2, "--prompt-least 6 is above the longest prompt, 5");
 }
@@ -304,7 +304,7 @@ static void heads_are_shared_by_their_hash(void **state)
 #define SHARED "compare --profile contract --init @/start --seeds 1 --arm base -o @/sharing "
     expect(raft(SHARED "--heads-from @/shared"), 0, "proxy      taken from");
     assert_false(cli_have("sharing/proxy/config.json"));
-    assert_true(cli_same_file("sharing/heads.json", "shared/heads.json"));
+    cli_assert_same_file("sharing/heads.json", "shared/heads.json");
     assert_recorded_alike("sharing/provenance.json", "gold_hash", "shared/provenance.json", "gold_hash");
     expect(raft("heads --profile contract --init @/start -o @/others --quiet"), 0, "proxy");
     expect(raft(SHARED "--heads-from @/others --resume"), 2, "gold: is not what it was when the run was made");

@@ -1,67 +1,38 @@
 // SPDX-License-Identifier: MIT
 /* test_policy.c - what a policy collects, from itself and from experts, and what it learns from the selected. */
-#include "tests/support_model.h"
+#include "tests/support_policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "files/checkpoint.h"
-#include "policy.h"
 #include "study/scoring.h"
 
-static Compute cx;
-static char *folder;
-static Tokenizer tokenizer;
-static PromptList prompts;
-static Model model, reference;
+static Model reference; // another than the fixture's
 
-enum { K = 4, NEW = 9, CONTEXT = 48, B = 3 };
+enum { B = 3 };
 static const size_t stage[B] = {2, 0, 4};
 
 static int set_up(void **state)
 {
-    static const char *const texts[] = {"the film was good", "a very bad film", "what a good story", "the story was very bad",
-        "good"};
-    Err err = {0};
-    (void)state;
-    if (compute_init(&cx, NULL, "own", 0, &err)) return print_error("%s\n", err.text), -1;
-    folder = temporary_folder();
-    tiny_tokenizer(&tokenizer, texts, 5, 290, "<|endoftext|>");
-    tiny_prompts(&prompts, texts, 5);
-    assert_ok(policy_tokenize_prompts(&prompts, &tokenizer, CONTEXT, NEW, &err), &err);
-    tiny_language_model(&model, tokenizer.vocab, CONTEXT, 1);
-    tiny_language_model(&reference, tokenizer.vocab, CONTEXT, 2);
+    if (make_policy_fixture(state)) return -1;
+    tiny_language_model(&reference, fixture.tokenizer.vocab, CONTEXT, 2);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    model_free(&model);
     model_free(&reference);
-    prompts_free(&prompts);
-    tokenizer_free(&tokenizer);
-    remove_folder(folder);
-    free(folder);
-    compute_free(&cx);
-    return 0;
+    return drop_policy_fixture(state);
 }
 
-static PolicyOptions usual(void)
-{
-    PolicyOptions o = {.sample = sample_defaults(), .train = train_defaults(), .seed = 9};
-    o.sample.max_new = NEW;
-    o.sample.eos = 0;
-    o.train.lr = 1e-2;
-    o.train.batch = 2;
-    return o;
-}
+static PolicyOptions usual(void) { return fixture_options(1e-2, 2, 1); }
 
 static void open_policy(Policy *policy, Model *m, const Model *p0, const PolicyOptions *o)
 {
     Err err = {0};
-    assert_ok(policy_init(policy, m, p0, &tokenizer, &prompts, &cx, o, &err), &err);
+    assert_ok(policy_init(policy, m, p0, &fixture.tokenizer, &fixture.prompts, &fixture.cx, o, &err), &err);
 }
 
 static float log_probability(const Model *m, const Sample *s)
@@ -72,7 +43,7 @@ static float log_probability(const Model *m, const Sample *s)
     memcpy(ids, s->prompt_tokens.ids, s->prompt_tokens.length * sizeof *ids);
     memcpy(ids + s->prompt_tokens.length, s->tokens.ids, s->tokens.length * sizeof *ids);
     Example example = {.ids = ids, .length = s->prompt_tokens.length + s->tokens.length, .prompt = s->prompt_tokens.length};
-    assert_ok(lm_evaluate(m, &cx, &example, 1, &value, NULL, &err), &err);
+    assert_ok(lm_evaluate(m, &fixture.cx, &example, 1, &value, NULL, &err), &err);
     return value;
 }
 
@@ -90,7 +61,7 @@ static void ask_reference(const Policy *policy, const SampleList *list)
 
 static char *answers_file(const char *name, const char *lines)
 {
-    char *path = path_in(folder, name);
+    char *path = path_in(fixture.folder, name);
     write_file(path, lines, strlen(lines));
     return path;
 }
@@ -104,14 +75,14 @@ static void answers_come_slot_after_slot(void **state)
     PolicyOptions o = usual();
     Err err = {0};
     (void)state;
-    open_policy(&policy, &model, &reference, &o);
+    open_policy(&policy, &fixture.start, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 3, &err), &err);
     ask_reference(&policy, &list);
     assert_int_equal(list.count, B * K);
     size_t tokens = 0;
     for (size_t i = 0; i < list.count; i++) {
         const Sample *s = list.items + i;
-        const Prompt *p = prompts.items + stage[i / K];
+        const Prompt *p = fixture.prompts.items + stage[i / K];
         Text text = {0};
         assert_int_equal(s->slot, i / K);
         assert_int_equal(s->k, i % K);
@@ -119,10 +90,10 @@ static void answers_come_slot_after_slot(void **state)
         assert_string_equal(s->prompt_id, p->id);
         assert_string_equal(s->prompt, p->text);
         assert_memory_equal(s->prompt_tokens.ids, p->ids.ids, p->ids.length * sizeof(uint32_t));
-        assert_ok(sample_text(&text, &tokenizer, s->tokens.ids, s->tokens.length, NULL, &err), &err);
+        assert_ok(sample_text(&text, &fixture.tokenizer, s->tokens.ids, s->tokens.length, NULL, &err), &err);
         assert_string_equal(s->text, text.data ? text.data : "");
         text_free(&text);
-        float expected = log_probability(&model, s), expected_ref = log_probability(&reference, s);
+        float expected = log_probability(&fixture.start, s), expected_ref = log_probability(&reference, s);
         assert_same_bits(&s->logprob, &expected, 1, "logprob");
         assert_same_bits(&s->ref_logprob, &expected_ref, 1, "ref_logprob");
         assert_true(s->logprob != s->ref_logprob && !s->scored && !s->ranked);
@@ -140,7 +111,7 @@ static void a_policy_that_is_its_own_reference_has_no_divergence(void **state)
     PolicyOptions o = usual();
     Err err = {0};
     (void)state;
-    open_policy(&policy, &model, &model, &o);
+    open_policy(&policy, &fixture.start, &fixture.start, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
     ask_reference(&policy, &list);
     for (size_t i = 0; i < list.count; i++) assert_same_bits(&list.items[i].ref_logprob, &list.items[i].logprob, 1, "ref_logprob");
@@ -155,24 +126,26 @@ static void a_reference_is_asked_unless_it_is_equal(void **state)
     PolicyOptions o = usual();
     Err err = {0};
     (void)state;
-    assert_ok(model_copy(&copy, &model, &err), &err);
-    assert_true(model_equal(&copy, &model));
+    assert_ok(model_copy(&copy, &fixture.start, &err), &err);
+    assert_true(model_equal(&copy, &fixture.start));
     assert_ok(model_add_value_head(&copy, &err), &err);
-    assert_true(model_equal(&copy, &model) && model_equal(&model, &copy));
+    assert_true(model_equal(&copy, &fixture.start) && model_equal(&fixture.start, &copy));
     for (int changed = 0; changed < 3; changed++) {
         float *number = changed == 1 ? copy.parameters + copy.layers[0].down : copy.rope_cos + copy.config.head_dim / 2, before = *number;
         Policy policy;
         SampleList list = {0};
         if (changed) *number += 0.5f;
-        assert_int_equal(model_equal(&copy, &model), !changed);
-        open_policy(&policy, &model, &copy, &o);
+        assert_int_equal(model_equal(&copy, &fixture.start), !changed);
+        open_policy(&policy, &fixture.start, &copy, &o);
         assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
         ask_reference(&policy, &list);
+        size_t others = 0;
         for (size_t i = 0; i < list.count; i++) {
             float expected = log_probability(&copy, list.items + i);
             assert_same_bits(&list.items[i].ref_logprob, &expected, 1, "ref_logprob");
-            assert_int_equal(list.items[i].ref_logprob != list.items[i].logprob, changed > 0);
+            others += list.items[i].ref_logprob != list.items[i].logprob;
         }
+        assert_int_equal(others > 0, changed > 0);
         *number = before;
         samples_free(&list);
         policy_free(&policy);
@@ -189,16 +162,16 @@ static void experts_answer_after_the_policy(void **state)
     Err err = {0};
     char *file = answers_file("human.jsonl", "{\"prompt_id\":\"p4\",\"text\":\" indeed<|endoftext|>\"}\n{\"prompt\":\"what a good story\",\"text\":\" so good\"}\n"
         "{\"prompt_id\":\"p4\",\"text\":\" second\"}\n{\"prompt_id\":\"p1\",\"text\":\"not in this stage\"}\n");
-    char *checkpoint = path_in(folder, "expert");
+    char *checkpoint = path_in(fixture.folder, "expert");
     const char *experts[] = {file, checkpoint};
     (void)state;
-    assert_ok(checkpoint_save(checkpoint, &reference, &tokenizer, &err), &err);
-    open_policy(&policy, &model, &reference, &o);
+    assert_ok(checkpoint_save(checkpoint, &reference, &fixture.tokenizer, &err), &err);
+    open_policy(&policy, &fixture.start, &reference, &o);
     assert_ok(policy_collect(&policy, &alone, stage, B, K, 0, &err), &err);
     policy_free(&policy);
     o.experts = experts;
     o.expert_count = 2;
-    open_policy(&policy, &model, &reference, &o);
+    open_policy(&policy, &fixture.start, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
     ask_reference(&policy, &list);
     const size_t from_file[B] = {1, 0, 2}; // to p2, p0 and p4
@@ -213,7 +186,7 @@ static void experts_answer_after_the_policy(void **state)
             if (!own && !human)
                 assert_memory_not_equal(s->tokens.ids, alone.items[slot * K + k - K - from_file[slot]].tokens.ids,
                     sizeof(uint32_t) * 2);
-            float expected = log_probability(&model, s), expected_ref = log_probability(&reference, s);
+            float expected = log_probability(&fixture.start, s), expected_ref = log_probability(&reference, s);
             assert_same_bits(&s->logprob, &expected, 1, "logprob");
             assert_same_bits(&s->ref_logprob, &expected_ref, 1, "ref_logprob");
         }
@@ -237,16 +210,16 @@ static void a_checkpoint_draws_as_later_candidates(void **state)
     SampleList list = {0}, twice = {0};
     PolicyOptions o = usual();
     Err err = {0};
-    char *checkpoint = path_in(folder, "twin");
+    char *checkpoint = path_in(fixture.folder, "twin");
     const char *experts[] = {checkpoint};
     (void)state;
-    assert_ok(checkpoint_save(checkpoint, &model, &tokenizer, &err), &err);
-    open_policy(&policy, &model, &model, &o);
+    assert_ok(checkpoint_save(checkpoint, &fixture.start, &fixture.tokenizer, &err), &err);
+    open_policy(&policy, &fixture.start, &fixture.start, &o);
     assert_ok(policy_collect(&policy, &twice, stage, B, 2 * K, 0, &err), &err);
     policy_free(&policy);
     o.experts = experts;
     o.expert_count = 1;
-    open_policy(&policy, &model, &model, &o);
+    open_policy(&policy, &fixture.start, &fixture.start, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 0, &err), &err);
     assert_int_equal(list.count, twice.count);
     for (size_t i = 0; i < list.count; i++) {
@@ -281,7 +254,7 @@ static void unusable_experts_are_named(void **state)
         Err err = {0};
         o.experts = experts;
         o.expert_count = 1;
-        assert_input_error(policy_init(&policy, &model, &model, &tokenizer, &prompts, &cx, &o, &err), &err, cases[i][1]);
+        assert_input_error(policy_init(&policy, &fixture.start, &fixture.start, &fixture.tokenizer, &fixture.prompts, &fixture.cx, &o, &err), &err, cases[i][1]);
         free(file);
     }
 }
@@ -292,15 +265,15 @@ static void unusable_prompts_are_named(void **state)
     Err err = {0};
     (void)state;
     assert_ok(prompts_add(&list, "tail", "the film was good", 17, &err), &err);
-    assert_ok(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err);
+    assert_ok(policy_tokenize_prompts(&list, &fixture.tokenizer, CONTEXT, NEW, &err), &err);
     size_t length = list.items[0].ids.length;
-    assert_ok(policy_tokenize_prompts(&list, &tokenizer, length + NEW, NEW, &err), &err);
-    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, length + NEW - 1, NEW, &err), &err, "\"tail\"");
-    list.items[0].ids.ids[1] = (uint32_t)tokenizer.vocab;
-    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err, "vocabulary");
+    assert_ok(policy_tokenize_prompts(&list, &fixture.tokenizer, length + NEW, NEW, &err), &err);
+    assert_input_error(policy_tokenize_prompts(&list, &fixture.tokenizer, length + NEW - 1, NEW, &err), &err, "\"tail\"");
+    list.items[0].ids.ids[1] = (uint32_t)fixture.tokenizer.vocab;
+    assert_input_error(policy_tokenize_prompts(&list, &fixture.tokenizer, CONTEXT, NEW, &err), &err, "vocabulary");
     prompts_free(&list);
     assert_ok(prompts_add(&list, "void", "", 0, &err), &err);
-    assert_input_error(policy_tokenize_prompts(&list, &tokenizer, CONTEXT, NEW, &err), &err, "\"void\" is empty");
+    assert_input_error(policy_tokenize_prompts(&list, &fixture.tokenizer, CONTEXT, NEW, &err), &err, "\"void\" is empty");
     prompts_free(&list);
 }
 
@@ -312,12 +285,22 @@ static void greedy_collection_is_refused(void **state)
     Err err = {0};
     (void)state;
     o.sample.temperature = 0;
-    open_policy(&policy, &model, &model, &o);
+    open_policy(&policy, &fixture.start, &fixture.start, &o);
     assert_input_error(policy_collect(&policy, &list, stage, B, K, 0, &err), &err, "--temperature");
     policy_free(&policy);
 }
 
 // ---- learning -----------------------------------------------------------------------------------------------------------------
+
+// What fine-tuning must come to: the policy's own trainer over these examples.
+static void train_on(Model *model, const Example *examples, size_t n, uint32_t iteration, const PolicyOptions *o, StepStats *stats)
+{
+    Trainer trainer;
+    Err err = {0};
+    assert_ok(trainer_init(&trainer, model, &fixture.cx, &o->train, &err), &err);
+    assert_ok(train_run(&trainer, examples, n, o->seed, iteration, NULL, NULL, stats, &err), &err);
+    trainer_free(&trainer);
+}
 
 static void only_selected_responses_are_learned(void **state)
 {
@@ -325,14 +308,13 @@ static void only_selected_responses_are_learned(void **state)
     Model learner, expected;
     SampleList list = {0};
     PolicyOptions o = usual();
-    Trainer trainer;
     StepStats stats;
     Example examples[B];
     uint32_t ids[B][CONTEXT];
     Err err = {0};
     (void)state;
-    assert_ok(model_copy(&learner, &model, &err), &err);
-    assert_ok(model_copy(&expected, &model, &err), &err);
+    assert_ok(model_copy(&learner, &fixture.start, &err), &err);
+    assert_ok(model_copy(&expected, &fixture.start, &err), &err);
     open_policy(&policy, &learner, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, B, K, 1, &err), &err);
     for (size_t i = 0; i < B; i++) {
@@ -343,17 +325,15 @@ static void only_selected_responses_are_learned(void **state)
         examples[i] = (Example){.ids = ids[i], .length = s->prompt_tokens.length + s->tokens.length,
             .prompt = s->prompt_tokens.length};
     }
-    assert_ok(trainer_init(&trainer, &expected, &cx, &o.train, &err), &err);
-    assert_ok(train_run(&trainer, examples, B, o.seed, 1, NULL, NULL, &stats, &err), &err);
-    trainer_free(&trainer);
+    train_on(&expected, examples, B, 1, &o, &stats);
     assert_ok(policy_finetune(&policy, &list, 1, &err), &err);
-    assert_same_bits(learner.parameters, expected.parameters, model.parameter_count, "parameters");
-    assert_memory_not_equal(learner.parameters, model.parameters, model.parameter_count * sizeof(float));
+    assert_same_bits(learner.parameters, expected.parameters, fixture.start.parameter_count, "parameters");
+    assert_memory_not_equal(learner.parameters, fixture.start.parameters, fixture.start.parameter_count * sizeof(float));
     assert_int_equal(policy.last.targets, stats.targets);
     for (size_t i = 0; i < B; i++) list.items[i * K + i].selected = false;
     assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "no candidate is selected");
     list.items[1].selected = true;
-    list.items[1].tokens.ids[0] = (uint32_t)tokenizer.vocab;
+    list.items[1].tokens.ids[0] = (uint32_t)fixture.tokenizer.vocab;
     assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "slot 0, k 1");
     assert_ok(tokens_append(&list.items[1].prompt_tokens, &err, ids[0], CONTEXT), &err);
     assert_input_error(policy_finetune(&policy, &list, 1, &err), &err, "context");
@@ -371,7 +351,6 @@ static void texts_of_people_are_read_beside_the_chosen_answers(void **state)
     Model learner, expected;
     SampleList list = {0};
     PolicyOptions o = usual();
-    Trainer trainer;
     StepStats stats;
     Example texts[TEXTS], examples[2 + READ];
     uint32_t words[TEXTS][4], order[2][TEXTS];
@@ -384,7 +363,7 @@ static void texts_of_people_are_read_beside_the_chosen_answers(void **state)
     o.replay = REPLAY;
     o.texts = texts;
     o.text_count = TEXTS;
-    assert_ok(model_copy(&learner, &model, &err) || model_copy(&expected, &model, &err), &err);
+    assert_ok(model_copy(&learner, &fixture.start, &err) || model_copy(&expected, &fixture.start, &err), &err);
     open_policy(&policy, &learner, &reference, &o);
     assert_ok(policy_collect(&policy, &list, stage, 2, K, ITERATION, &err), &err);
     list.items[0].selected = list.items[K].selected = true;
@@ -397,11 +376,9 @@ static void texts_of_people_are_read_beside_the_chosen_answers(void **state)
         size_t at = ITERATION * READ + i; // 4 .. 7: the last of the first pass, three of the second
         examples[2 + i] = texts[order[at / TEXTS][at % TEXTS]];
     }
-    assert_ok(trainer_init(&trainer, &expected, &cx, &o.train, &err), &err);
-    assert_ok(train_run(&trainer, examples, 2 + READ, o.seed, ITERATION, NULL, NULL, &stats, &err), &err);
-    trainer_free(&trainer);
+    train_on(&expected, examples, 2 + READ, ITERATION, &o, &stats);
     assert_ok(policy_finetune(&policy, &list, ITERATION, &err), &err);
-    assert_same_bits(learner.parameters, expected.parameters, model.parameter_count, "parameters");
+    assert_same_bits(learner.parameters, expected.parameters, fixture.start.parameter_count, "parameters");
     assert_int_equal(policy.last.targets, stats.targets);
     policy.options.text_count = 0;
     assert_input_error(policy_finetune(&policy, &list, ITERATION, &err), &err, "--replay 2: there is no text");
@@ -419,12 +396,12 @@ static void generator_gives_candidates_that_own_their_samples(void **state)
     PolicyOptions o = usual();
     Err err = {0};
     (void)state;
-    open_policy(&policy, &model, &reference, &o);
-    Raft raft = {.generator = policy_generator(&policy), .prompts = prompts.count, .stage = B, .samples = K, .seed = 4};
+    open_policy(&policy, &fixture.start, &reference, &o);
+    Raft raft = {.generator = policy_generator(&policy), .prompts = fixture.prompts.count, .stage = B, .samples = K, .seed = 4};
     assert_ok(raft_collect(&raft, &candidates, 2, &err), &err);
     size_t chosen[B];
     uint32_t order[5];
-    raft_stage_prompts(chosen, B, prompts.count, 2, 4, order);
+    raft_stage_prompts(chosen, B, fixture.prompts.count, 2, 4, order);
     assert_int_equal(candidates.count, B * K);
     for (size_t i = 0; i < candidates.count; i++) assert_true(candidates.items[i].log_ratio == 0); // nobody has asked p0
     const float known = 0.5f; // one sample is not asked again
@@ -439,7 +416,7 @@ static void generator_gives_candidates_that_own_their_samples(void **state)
         assert_int_equal(c->slot, i / K);
         assert_int_equal(c->k, i % K);
         assert_int_equal(c->prompt, chosen[i / K]);
-        assert_string_equal(s->prompt_id, prompts.items[c->prompt].id);
+        assert_string_equal(s->prompt_id, fixture.prompts.items[c->prompt].id);
         assert_same_bits(&c->log_ratio, &ratio, 1, "log ratio");
     }
     raft_release(&raft, &candidates);

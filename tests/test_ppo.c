@@ -10,20 +10,6 @@
 #include "tests/support_ppo.h"
 
 static const size_t all_prompts[PROMPTS] = {0, 1, 2, 3, 4};
-static PpoFixture f;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return ppo_fixture_open(&f);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ppo_fixture_close(&f);
-    return 0;
-}
 
 // ---- answers and what is known of them -------------------------------------------------------------------------------------------
 
@@ -34,7 +20,7 @@ static void stage_open(Stage *s, const PolicyOptions *o, const Model *model, con
     Err err = {0};
     TestRandom random = {23};
     *s = (Stage){0};
-    assert_ok(policy_init(&s->policy, (Model *)(uintptr_t)model, reference, &f.tokenizer, &f.prompts, &f.cx, o, &err), &err);
+    assert_ok(policy_init(&s->policy, (Model *)(uintptr_t)model, reference, &fixture.tokenizer, &fixture.prompts, &fixture.cx, o, &err), &err);
     assert_ok(policy_collect(&s->policy, &s->samples, all_prompts, PROMPTS, K, 0, &err), &err);
     for (size_t i = 0; i < s->samples.count; i++) {
         Candidate c = policy_candidate(s->samples.items + i, i / K);
@@ -87,7 +73,7 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
     (void)state;
     Err err = {0};
     Model reference;
-    ppo_fixture_reference(&f, &reference);
+    reference_beside_start(&reference);
     const size_t batches[] = {1, 3, 256};
     const struct { size_t rows, count; } steps[] = {{1, ANSWERS}, {37, 7}, {2048, 1}, {2048, ANSWERS}};
     size_t tokens = 0;
@@ -95,9 +81,9 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
         PolicyOptions o = usual_policy();
         o.sample.batch = batches[b];
         Stage s;
-        stage_open(&s, &o, &f.start, &reference);
+        stage_open(&s, &o, &fixture.start, &reference);
         for (size_t i = 0, at = 0; i < s.samples.count; at += s.rollout.length[i++]) { // the sampler's own, to the bit
-            float sum = (float)f.cx.k->sum_array(s.rollout.logprob + at, s.rollout.length[i]);
+            float sum = (float)fixture.cx.k->sum_array(s.rollout.logprob + at, s.rollout.length[i]);
             assert_same_bits(&s.samples.items[i].logprob, &sum, 1, "logprob");
         }
         assert_a_file_is_read_to_the_same_rollout(&s);
@@ -106,7 +92,7 @@ static void before_the_first_update_the_ratio_is_exactly_1_in_every_composition(
             Trainer trainer;
             StepStats stats;
             train.micro_rows = steps[i].rows;
-            assert_ok(trainer_init(&trainer, &f.start, &f.cx, &train, &err), &err);
+            assert_ok(trainer_init(&trainer, &fixture.start, &fixture.cx, &train, &err), &err);
             for (size_t first = 0, n = steps[i].count; first + n <= ANSWERS; first += n) {
                 assert_ok(trainer_gradient(&trainer, s.rollout.list.examples + first, n, &stats, &err), &err);
                 for (size_t t = 0; t < stats.targets; t++)
@@ -142,8 +128,8 @@ static void the_gradient_has_the_same_bits_for_any_micro_batch_threads_and_instr
     const Kernels *list[4];
     size_t kinds = kernels_available(list);
     float *expected = NULL;
-    ppo_fixture_reference(&f, &reference);
-    stage_open(&s, &o, &f.start, &reference);
+    reference_beside_start(&reference);
+    stage_open(&s, &o, &fixture.start, &reference);
     age(&s.rollout);
     for (size_t kind = 0; kind < kinds; kind++)
         for (size_t threads = 1; threads <= 3; threads++) {
@@ -154,14 +140,14 @@ static void the_gradient_has_the_same_bits_for_any_micro_batch_threads_and_instr
             Trainer trainer;
             StepStats stats;
             train.micro_rows = rows[threads - 1];
-            assert_ok(trainer_init(&trainer, &f.start, &other, &train, &err), &err);
+            assert_ok(trainer_init(&trainer, &fixture.start, &other, &train, &err), &err);
             assert_ok(trainer_gradient(&trainer, s.rollout.list.examples, ANSWERS, &stats, &err), &err);
             assert_true(stats.clipped > 0.05 && stats.clipped < 0.9 && stats.value_loss > 0);
-            size_t n = f.start.parameter_count;
+            size_t n = fixture.start.parameter_count;
             if (!expected) memcpy(expected = malloc(n * sizeof *expected), trainer.gradient, n * sizeof *expected);
             assert_same_bits(trainer.gradient, expected, n, "gradient");
             trainer_free(&trainer);
-            ppo_fixture_close_other(&f, &other);
+            close_other_compute(&other);
         }
     free(expected);
     stage_close(&s);
@@ -178,7 +164,7 @@ static double loss_at(Model *model, const Rollout *r, const float *direction, co
     float *values = model->parameters + t->offset, *kept = malloc(n * sizeof *kept);
     memcpy(kept, values, n * sizeof *kept);
     for (size_t i = 0; i < n; i++) values[i] += step * direction[i];
-    assert_ok(trainer_init(&trainer, model, &f.cx, &train, &err), &err);
+    assert_ok(trainer_init(&trainer, model, &fixture.cx, &train, &err), &err);
     assert_ok(trainer_gradient(&trainer, r->list.examples, ANSWERS, &stats, &err), &err);
     memcpy(values, kept, n * sizeof *kept);
     free(kept);
@@ -199,13 +185,13 @@ static void the_gradient_is_the_losses_slope_in_every_tensor(void **state)
     Trainer trainer;
     StepStats stats;
     TestRandom random = {41};
-    ppo_fixture_reference(&f, &reference);
-    assert_ok(model_copy(&model, &f.start, &err), &err);
-    stage_open(&s, &o, &f.start, &reference);
+    reference_beside_start(&reference);
+    assert_ok(model_copy(&model, &fixture.start, &err), &err);
+    stage_open(&s, &o, &fixture.start, &reference);
     age(&s.rollout);
     for (size_t t = 0; t < s.rollout.N; t++) s.rollout.actions[t].logprob -= s.rollout.actions[t].advantage < 0 ? 1 : -1; // never cut
     for (size_t t = 0; t < s.rollout.N; t++) s.rollout.actions[t].value = s.rollout.value[t];
-    assert_ok(trainer_init(&trainer, &model, &f.cx, &train, &err), &err);
+    assert_ok(trainer_init(&trainer, &model, &fixture.cx, &train, &err), &err);
     assert_ok(trainer_gradient(&trainer, s.rollout.list.examples, ANSWERS, &stats, &err), &err);
     assert_true(stats.clipped == 0);
     for (size_t i = 0; i < model.tensor_count; i++) {
@@ -241,7 +227,7 @@ static void a_value_head_starts_at_zero_and_moves_nothing_else(void **state)
     (void)state;
     Err err = {0};
     Model plain, grown;
-    ModelConfig config = f.start.config;
+    ModelConfig config = fixture.start.config;
     config.value_head = false;
     assert_ok(model_init(&plain, &config, &err), &err);
     model_randomise(&plain, 3);
@@ -267,11 +253,11 @@ static void a_checkpoint_keeps_the_value_head(void **state)
     Err err = {0};
     Model loaded;
     char *folder = temporary_folder();
-    assert_ok(checkpoint_save(folder, &f.start, &f.tokenizer, &err), &err);
+    assert_ok(checkpoint_save(folder, &fixture.start, &fixture.tokenizer, &err), &err);
     assert_ok(checkpoint_load(&loaded, folder, &err), &err);
     assert_true(loaded.config.value_head);
-    assert_same_bits(loaded.parameters, f.start.parameters, f.start.parameter_count, "parameters");
-    assert_true(checkpoint_hash(&loaded) == checkpoint_hash(&f.start));
+    assert_same_bits(loaded.parameters, fixture.start.parameters, fixture.start.parameter_count, "parameters");
+    assert_true(checkpoint_hash(&loaded) == checkpoint_hash(&fixture.start));
     model_free(&loaded);
     remove_folder(folder);
     free(folder);
@@ -286,5 +272,5 @@ int main(void)
         cmocka_unit_test(a_value_head_starts_at_zero_and_moves_nothing_else),
         cmocka_unit_test(a_checkpoint_keeps_the_value_head),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_ppo_fixture, drop_policy_fixture);
 }

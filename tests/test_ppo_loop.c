@@ -8,21 +8,6 @@
 #include "study/alignment.h"
 #include "tests/support_ppo.h"
 
-static PpoFixture f;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return ppo_fixture_open(&f);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    ppo_fixture_close(&f);
-    return 0;
-}
-
 // ---- the loop ----------------------------------------------------------------------------------------------------------------------
 
 // The share of an answer's tokens with an even id: about a half at the start, and easy to learn.
@@ -63,8 +48,8 @@ static double run_ppo(Model *model, const Loop *loop, const PpoOptions *how)
     Err err = {0};
     Policy policy;
     PolicyOptions o = usual_policy();
-    assert_ok(model_copy(model, &f.start, &err), &err);
-    assert_ok(policy_init(&policy, model, loop->reference, &f.tokenizer, &f.prompts, loop->on, &o, &err), &err);
+    assert_ok(model_copy(model, &fixture.start, &err), &err);
+    assert_ok(policy_init(&policy, model, loop->reference, &fixture.tokenizer, &fixture.prompts, loop->on, &o, &err), &err);
     Ppo ppo = {.policy = &policy, .stage = {.generator = policy_generator(&policy), .reward = {.score = even_tokens}, .prompts = PROMPTS,
         .samples = loop->samples, .seed = o.seed, .observer = loop->observer, .observer_self = loop->observer_self}};
     assert_ok(ppo_init(&ppo, how, &err), &err);
@@ -88,7 +73,7 @@ static int check_divergence(void *self, const char *step, size_t iteration, cons
     assert_int_equal(answers->count, ANSWERS);
     for (size_t i = 0; i < ANSWERS; i++) samples[i] = answers->items[i].item;
     assert_ok(policy_examples(&list, samples, ANSWERS, err), err);
-    assert_ok(lm_evaluate(reference, &f.cx, list.examples, ANSWERS, expected, NULL, err), err);
+    assert_ok(lm_evaluate(reference, &fixture.cx, list.examples, ANSWERS, expected, NULL, err), err);
     for (size_t i = 0; i < ANSWERS; i++) {
         float ratio = samples[i]->logprob - expected[i];
         assert_same_bits(&samples[i]->ref_logprob, expected + i, 1, "ref_logprob");
@@ -104,8 +89,8 @@ static void answers_know_their_divergence_when_they_are_ranked(void **state)
     Model model, reference;
     PpoOptions how = usual_ppo();
     how.iterations = 2;
-    ppo_fixture_reference(&f, &reference);
-    run_ppo(&model, &(Loop){&reference, &f.cx, K, check_divergence, &reference}, &how);
+    reference_beside_start(&reference);
+    run_ppo(&model, &(Loop){&reference, &fixture.cx, K, check_divergence, &reference}, &how);
     model_free(&model);
     model_free(&reference);
 }
@@ -117,7 +102,7 @@ static void the_reward_rises(void **state)
     Course course = {0};
     PpoOptions how = usual_ppo();
     how.iterations = 20;
-    double value_loss = run_ppo(&model, &(Loop){&f.start, &f.cx, 16, note_rewards, &course}, &how);
+    double value_loss = run_ppo(&model, &(Loop){&fixture.start, &fixture.cx, 16, note_rewards, &course}, &how);
     print_message("    share of even tokens %.3f -> %.3f, value loss %.4f\n", course.first, course.last, value_loss);
     assert_true(course.first < 0.6);
     assert_true(course.last > course.first + 0.25);
@@ -133,7 +118,7 @@ static void a_large_penalty_holds_the_policy_where_it_began(void **state)
     PpoOptions how = usual_ppo();
     how.iterations = 20;
     how.loss.kl_coef = 10;
-    run_ppo(&model, &(Loop){&f.start, &f.cx, 16, note_rewards, &course}, &how);
+    run_ppo(&model, &(Loop){&fixture.start, &fixture.cx, 16, note_rewards, &course}, &how);
     if (fabs(course.last - course.first) > 0.1) fail_msg("%.3f -> %.3f", course.first, course.last);
     model_free(&model);
 }
@@ -153,15 +138,15 @@ static void a_run_has_the_same_bits_for_any_threads_and_instruction_set(void **s
         Model model;
         Course course = {0};
         assert_ok(compute_init(&other, list[kind]->isa, "own", kind + 1, &err), &err);
-        run_ppo(&model, &(Loop){&f.start, &other, K, note_rewards, &course}, &how);
+        run_ppo(&model, &(Loop){&fixture.start, &other, K, note_rewards, &course}, &how);
         if (!expected.parameters) expected = model;
         else {
             assert_same_bits(model.parameters, expected.parameters, expected.parameter_count, list[kind]->isa);
             model_free(&model);
         }
-        ppo_fixture_close_other(&f, &other);
+        close_other_compute(&other);
     }
-    assert_memory_not_equal(expected.parameters, f.start.parameters, f.start.parameter_count * sizeof(float));
+    assert_memory_not_equal(expected.parameters, fixture.start.parameters, fixture.start.parameter_count * sizeof(float));
     model_free(&expected);
 }
 
@@ -233,13 +218,13 @@ static int align_in(const char *folder, Cut *cut, Model *model, Err *err)
     PpoOptions how = usual_ppo();
     how.kl_target = 0.5;
     how.iterations = CUT_RUNS;
-    EvaluateOptions evaluate = {.tokenizer = &f.tokenizer, .prompts = &f.prompts, .prompt_count = 2, .rewards = &rewards, .reference = &f.start, .sample = o.sample};
-    assert_ok(reward_open(&rewards, &spec, 1, NULL, &f.cx, 10, err), err);
-    assert_ok(model_copy(model, &f.start, err), err);
-    assert_ok(policy_init(&policy, model, &f.start, &f.tokenizer, &f.prompts, &f.cx, &o, err), err);
+    EvaluateOptions evaluate = {.tokenizer = &fixture.tokenizer, .prompts = &fixture.prompts, .prompt_count = 2, .rewards = &rewards, .reference = &fixture.start, .sample = o.sample};
+    assert_ok(reward_open(&rewards, &spec, 1, NULL, &fixture.cx, 10, err), err);
+    assert_ok(model_copy(model, &fixture.start, err), err);
+    assert_ok(policy_init(&policy, model, &fixture.start, &fixture.tokenizer, &fixture.prompts, &fixture.cx, &o, err), err);
     assert_ok(settings_parse(&settings, 1, argv, OPT_RUN, NULL, err), err);
     assert_ok(settings_resolve(&options, &settings, NULL, err), err);
-    assert_ok(run_open(&run, folder, "align", &settings, &options, &f.cx, err), err);
+    assert_ok(run_open(&run, folder, "align", &settings, &options, &fixture.cx, err), err);
     assert_ok(state_open(&state, &run, "align", 1, err), err);
     Alignment a = {.raft = {.prompts = PROMPTS, .samples = K, .seed = o.seed}, .policy = &policy, .rewards = &rewards, .evaluate = &evaluate,
         .iterations = CUT_RUNS, .ppo = &how, .state = &state, .quiet = true,
@@ -296,5 +281,5 @@ int main(void)
         cmocka_unit_test(a_run_that_was_cut_off_goes_on_to_the_same_bits),
         cmocka_unit_test(what_is_not_the_policys_own_is_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, make_ppo_fixture, drop_policy_fixture);
 }

@@ -75,7 +75,7 @@ static void a_head_on_a_language_model_learns_and_tells_how_well(void **state)
     assert_true(json_figure(test, "accuracy", "lo") < json_figure(test, "accuracy", "mean") && json_figure(test, "accuracy", "hi") <= 1);
     assert_true(json_figure(prefixes, "accuracy", "mean") > 0.9); // 30 tokens hold most of these texts
     json_decref(told);
-    assert_true(cli_same_file("head1/model.safetensors", "head/model.safetensors")); // measuring changes nothing
+    cli_assert_same_file("head1/model.safetensors", "head/model.safetensors"); // measuring changes nothing
     expect(raft("info @/head1"), 0, "");
     char *path = path_in(cli_folder, "head1/config.json"), *config = read_file(path, NULL);
     assert_non_null(strstr(config, "LlamaForSequenceClassification"));
@@ -88,7 +88,8 @@ static void the_same_seed_trains_the_same_bytes_on_any_threads(void **state)
 {
     (void)state;
     expect(raft("reward train --profile @/head/settings.conf -o @/again --threads 2 --quiet"), 0, "training loss");
-    assert_true(cli_same_file("again/model.safetensors", "head/model.safetensors") && cli_same_file("again/metrics.jsonl", "head/metrics.jsonl"));
+    cli_assert_same_file("again/model.safetensors", "head/model.safetensors");
+    cli_assert_same_file("again/metrics.jsonl", "head/metrics.jsonl");
     expect(raft("reward train --profile @/head/settings.conf -o @/other --seed 2 --quiet"), 0, "training loss");
     assert_false(cli_same_file("other/model.safetensors", "head/model.safetensors"));
 }

@@ -101,17 +101,6 @@ static void reads_integers_of_another_implementation(void **state)
     free(file);
 }
 
-static void assert_same_file(const char *a, const char *b)
-{
-    size_t m, n;
-    char *x = read_file(a, &m), *y = read_file(b, &n);
-    assert_int_equal(m, n);
-    for (size_t i = 0; i < n; i++)
-        if (x[i] != y[i]) fail_msg("byte %zu of %s differs", i, a);
-    free(x);
-    free(y);
-}
-
 static void writes_the_bytes_that_transformers_writes(void **state)
 {
     (void)state;

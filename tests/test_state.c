@@ -130,19 +130,15 @@ static char *file_of(const char *run, const char *name)
     return path;
 }
 
-static void assert_same_files(const char *a, const char *b, const char *name)
-{
-    char *path_a = file_of(a, name), *path_b = file_of(b, name);
-    size_t n, m;
-    char *bytes_a = read_file(path_a, &n), *bytes_b = read_file(path_b, &m);
-    if (n != m || memcmp(bytes_a, bytes_b, n)) fail_msg("%s differs between %s and %s", name, a, b);
-    free(path_a), free(path_b), free(bytes_a), free(bytes_b);
-}
-
 static void assert_done_like_the_reference(const char *name)
 {
     const char *const files[] = {"model.safetensors", "metrics.jsonl", "timing.jsonl"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same_files("reference", name, files[i]);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *wanted = file_of("reference", files[i]), *got = file_of(name, files[i]);
+        assert_same_file(got, wanted);
+        free(wanted);
+        free(got);
+    }
     char *state = file_of(name, "state/pretrain.safetensors");
     assert_false(os_is_file(state));
     free(state);
