@@ -74,7 +74,7 @@ help:
 	@echo 'Settings: CC OPENMP=0|1|auto BLIS=0|1|auto MATMUL=own|blis MODE=release|debug|sanitize CFLAGS WERROR DEPS=0'
 
 # The probes' results; made again when the Makefile or the script changes, or after packages were installed.
-ifeq (,$(filter help clean deps demo test sanitize valgrind $(IMDB_PLANS) imdb-scratch contract print-program,$(or $(MAKECMDGOALS),all)))
+ifneq (,$(filter-out help clean deps demo test sanitize valgrind $(IMDB_PLANS) imdb-scratch contract print-program,$(or $(MAKECMDGOALS),all)))
 -include $(BUILD)/config.mk
 endif
 $(BUILD)/config.mk: tools/configure.sh Makefile
@@ -103,7 +103,7 @@ print-program:
 sanitize: deps
 	@$(MAKE) --no-print-directory run-tests MODE=sanitize
 valgrind: deps
-	@$(MAKE) --no-print-directory run-tests MODE=debug RUNNER='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' ISA=avx2
+	@$(MAKE) --no-print-directory run-tests MODE=debug RUNNER='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' ISA=$(filter avx2,$(ISAS))
 
 raft: $(BUILD)/raft
 	@cp -f $< $@.tmp && mv -f $@.tmp $@
@@ -114,12 +114,14 @@ $(BUILD)/libraft.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $(LIB_OBJ)
 
-$(BUILD)/%.o: %.c $(BUILD)/config.mk
+$(BUILD)/%.o: %.c $(BUILD)/config.mk $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(CC) $(ALL_C) $(DEFS_$(notdir $*)) -c -o $@ $<
-# What version.o holds besides its source: made anew when the commit or PREFIX is another.
-$(BUILD)/name.txt: name-of-this-build
-	@echo '$(VERSION) $(COMMIT) $(PREFIX)' | cmp -s - $@ || { mkdir -p $(@D); echo '$(VERSION) $(COMMIT) $(PREFIX)' > $@; }
+# What objects hold besides their source: all of them CFLAGS, version.o the commit and PREFIX. Written anew only when they are others.
+WRITTEN_flags = $(CFLAGS)
+WRITTEN_name = $(VERSION) $(COMMIT) $(PREFIX)
+$(BUILD)/flags.txt $(BUILD)/name.txt: name-of-this-build
+	@echo '$(WRITTEN_$(basename $(@F)))' | cmp -s - $@ || { mkdir -p $(@D); echo '$(WRITTEN_$(basename $(@F)))' > $@; }
 $(BUILD)/base/version.o: $(BUILD)/name.txt
 .PHONY: name-of-this-build
 DEFS_version := -DRAFT_VERSION='"$(VERSION)"' -DRAFT_COMMIT='"$(COMMIT)"' -DRAFT_DATADIR='"$(PREFIX)/share/raft"'
@@ -127,7 +129,7 @@ DEFS_dispatch := $(ISAS:%=-DRAFT_HAVE_%) -DRAFT_MATMUL_DEFAULT='"$(strip $(MATMU
 
 # kernels/isa/*.c are compiled once per instruction set.
 define isa_rule
-$(BUILD)/kernels/isa/%-$(1).o: kernels/isa/%.c $(BUILD)/config.mk
+$(BUILD)/kernels/isa/%-$(1).o: kernels/isa/%.c $(BUILD)/config.mk $(BUILD)/flags.txt
 	@mkdir -p $$(@D)
 	$$(CC) $$(ALL_C) $$(FLAGS_$(1)) $$(if $$(filter tiles,$$*),$$(TILES_$(strip $(MODE)))) -DRAFT_ISA=$(1) -DRAFT_ISA_$(1) -c -o $$@ $$<
 endef
@@ -161,7 +163,7 @@ verify: $(BUILD)/raft
 	@RAFT_BINARY=$< PYTHON='$(PYTHON)' sh tests/verify_test.sh
 vectors: $(BUILD)/tests/make_vectors
 	$<
-build-tests: $(TEST_BIN) $(BUILD)/raft
+build-tests: $(TEST_BIN) $(TOOLS) $(BUILD)/raft
 run-tests: $(TEST_BIN) $(BUILD)/raft
 	@RAFT_BINARY=$(BUILD)/raft RAFT_ISA='$(ISA)' RUNNER='$(RUNNER)' sh tests/run.sh $(TEST_BIN)
 
@@ -170,13 +172,14 @@ HEADERS := $(filter-out %-internal.h,$(wildcard *.h base/*.h files/*.h kernels/*
 lib: $(BUILD)/libraft.a
 	cp -f $< libraft.a
 install: all lib
-	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/raft
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/raft/data
 	cp raft $(DESTDIR)$(PREFIX)/bin/
 	cp libraft.a $(DESTDIR)$(PREFIX)/lib/
 	for h in $(HEADERS); do mkdir -p $(DESTDIR)$(PREFIX)/include/raft/$$(dirname $$h); cp $$h $(DESTDIR)$(PREFIX)/include/raft/$$h; done
-	cp -R profiles data $(DESTDIR)$(PREFIX)/share/raft/
+	cp -R profiles $(DESTDIR)$(PREFIX)/share/raft/
+	cp data/README.md data/*.sh data/*.grammar data/*.txt data/*.jsonl $(DESTDIR)$(PREFIX)/share/raft/data/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(CONFIG_LIBS) $(filter -fopenmp,$(CONFIG_CFLAGS))|' tools/raft.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/raft.pc
 clean:
 	rm -rf build raft libraft.a
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/kernels/isa/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/kernels/isa/*.d $(BUILD)/tests/fuzz/*.d)

@@ -54,7 +54,7 @@ static int explain(size_t iteration, const CandidateList *candidates, Err *err)
         const Sample *s = c->item;
         printf("%s k %-3zu reward %8.4f  ", c->selected ? "  kept" : "      ", c->k, (double)c->reward);
         if (c->reward != c->score) printf("(r %.4f, log p/p0 %.3f)  ", (double)c->score, (double)c->log_ratio);
-        if (strcmp(s->source, "policy")) printf("[%s] ", s->source);
+        if (!sample_is_own(s)) printf("[%s] ", s->source);
         print_flat(s->text, s->text_length);
         putchar('\n');
     }

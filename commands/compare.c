@@ -157,18 +157,7 @@ static int run_sft(Comparison *c, const PlanArm *arm, const Options *o, PlanResu
     return status ? -1 : 0;
 }
 
-typedef struct { const Plan *plan; const PlanArm *arm; PlanResult *result; } ArmWatch;
-
-static int keep_evaluation(void *self, size_t iteration, const Evaluation *e, double tokens_per_s, const json_t *line, Err *err)
-{
-    ArmWatch *watch = self;
-    (void)iteration;
-    (void)tokens_per_s;
-    (void)line;
-    (void)err;
-    if (e) watch->result->evaluation = *e; // the last one counts
-    return 0;
-}
+typedef struct { const Plan *plan; const PlanArm *arm; } ArmWatch;
 
 static void tell_advance(void *self, size_t iteration, size_t iterations, double seconds)
 {
@@ -213,10 +202,12 @@ static int run_alignment(Comparison *c, const PlanArm *arm, const Options *o, co
         open_arm_run(&run, name.data, arm_stage[arm->kind], settings, o, &c->cx->compute, err) ||
         state_open(&state, &run, arm_stage[arm->kind], o->save_every, err);
     Alignment alignment = {0};
-    ArmWatch watch = {&c->plan, arm, result};
-    AlignmentListener listener = {.self = &watch, .measured = keep_evaluation, .advanced = tell_advance};
+    ArmWatch watch = {&c->plan, arm};
+    AlignmentListener listener = {.self = &watch, .advanced = tell_advance};
     if (!status) status = experiment_run_alignment(&alignment, e, o, &policy, arm->kind == ARM_PPO ? &ppo : NULL, &run, &state, listener, err) ||
         run_record_hash(&run, "checkpoint_hash", checkpoint_hash(&model), err) || trajectory_of_run(&result->trajectory, &run, err) || run_finish(&run, err);
+    const Trajectory *way = &result->trajectory; // read from the run's lines: those of a process that was cut off count, too
+    if (!status && way->count) result->evaluation = way->points[way->count - 1].evaluation;
     result->generated = alignment.generated;
     result->seconds = alignment.seconds;
     state_close(&state);
@@ -292,6 +283,18 @@ static int plan_key(uint64_t *key, const Comparison *c, Err *err)
     return settings_visit(c->cx->settings, NULL, hash_setting, key, err);
 }
 
+// Reward, gold and experts of each arm: a file that has changed since is refused by name, before any result is taken.
+static int record_given_files(Comparison *c, Err *err)
+{
+    int status = 0;
+    for (size_t a = 0; !status && a < c->plan.arm_count; a++) {
+        ArmSettings s;
+        status = arm_settings_init(&s, c->cx, c->plan.arms + a, c->cx->options.seed, err) || experiment_record_given(&c->e, &s.options, err) ? -1 : 0;
+        arm_settings_free(&s);
+    }
+    return status;
+}
+
 static int check_arms(const CommandContext *cx, const Plan *plan, Err *err)
 {
     for (size_t a = 0; a < plan->arm_count; a++) {
@@ -338,7 +341,7 @@ static int run(CommandContext *cx, Err *err)
     int status = check_arms(cx, plan, err) || settings_resolve(&align, cx->settings, "eval", err) ||
         experiment_open(&c.e, "compare", cx->settings, o, &cx->compute, err) || experiment_make_tokenizer(&c.e, err) ||
         experiment_make_language_model(&c.e, err) || experiment_make_heads(&c.e, err) || experiment_prepare_alignment(&c.e, &align, err) ||
-        plan_key(&key, &c, err);
+        record_given_files(&c, err) || plan_key(&key, &c, err);
     plan->key = key;
     double *work = status ? NULL : plan_work(&c, err);
     plan->work = work;

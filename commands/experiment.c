@@ -304,8 +304,7 @@ int experiment_prepare_alignment(Experiment *e, const Options *o, Err *err)
     return status || experiment_copy_start(e, &e->reference, err) ? -1 : open_rewards(e, o, err);
 }
 
-// Human answers are of the texts, which are recorded already.
-static int record_given(Experiment *e, const Options *o, Err *err)
+int experiment_record_given(Experiment *e, const Options *o, Err *err)
 {
     Options files = *o;
     files.expert.count = 0;
@@ -342,7 +341,7 @@ int experiment_align(Experiment *e, AlignmentListener listener, Err *err)
 {
     Options o;
     Policy policy = {0};
-    if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || record_given(e, &o, err)) return -1;
+    if (stage_begin(e, &o, "align", err) || experiment_prepare_alignment(e, &o, err) || experiment_record_given(e, &o, err)) return -1;
     PolicyOptions how;
     ExpertNames experts;
     PpoOptions ppo = ppo_options(&o);

@@ -63,6 +63,7 @@ int experiment_open(Experiment *e, const char *command, const Settings *settings
 int experiment_make_tokenizer(Experiment *e, Err *err);      // RUN/tokenizer.json
 int experiment_make_language_model(Experiment *e, Err *err); // RUN/lm
 int experiment_make_heads(Experiment *e, Err *err);          // RUN/proxy, RUN/gold, RUN/heads.json
+int heads_check_finished(const Experiment *e, Err *err);     // does a finished run hold the heads that are wanted?
 // How people went on after the prompts of positive reviews, one after the other, at most --max-new tokens of it. Below 0: an error;
 // above: no more are wanted.
 typedef int (*HumanVisitor)(void *self, const Prompt *prompt, const TokenList *answer, Err *err);
@@ -75,6 +76,8 @@ int experiment_policy_options(PolicyOptions *how, ExpertNames *names, Experiment
 int experiment_copy_start(const Experiment *e, Model *copy, Err *err);
 // Prompts, evaluation prompts, held-out texts, rewards, p0: what any way to align needs; of the options of its stage.
 int experiment_prepare_alignment(Experiment *e, const Options *options, Err *err);
+// Hashes of what the options name besides texts and start: rewards, gold, experts (human answers are of the texts, recorded already).
+int experiment_record_given(Experiment *e, const Options *options, Err *err);
 EvaluateOptions experiment_evaluation(Experiment *e, const Options *options); // one answer to each evaluation prompt, held-out texts
 // From e->reference, with --max-new and so on of the options: the policy learns, and its answers are kept. ppo: NULL is RAFT.
 int experiment_run_alignment(Alignment *alignment, Experiment *e, const Options *options, Policy *policy, const PpoOptions *ppo, Run *run,

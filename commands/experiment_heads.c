@@ -111,6 +111,17 @@ static int make_head(Experiment *e, size_t which, json_t *figures, Err *err)
     return status ? -1 : 0;
 }
 
+int heads_check_finished(const Experiment *e, Err *err)
+{
+    for (size_t i = 0; i < HEADS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%s_hash", head_names[i]);
+        if (!e->unwanted[i] && !json_object_get(e->run.provenance, key))
+            return err_input(err, "%s: this run is finished and holds no %s head; another -o makes one, --force begins this run anew", e->run.folder, head_names[i]);
+    }
+    return 0;
+}
+
 // ---- heads of an earlier run ---------------------------------------------------------------------------------------------------
 
 int heads_check_origin(const Experiment *e, Err *err)

@@ -47,9 +47,9 @@ static int run(CommandContext *cx, Err *err)
     if (cx->word_count > 1 || (only && strcmp(only, "proxy") && strcmp(only, "gold")))
         return err_input(err, "heads: expected \"proxy\" or \"gold\", or nothing for both, found \"%s\"", cx->words[cx->word_count - 1]);
     int status = experiment_open(&e, "heads", cx->settings, &cx->options, &cx->compute, err);
-    if (!status && e.run.finished) status = tell_finished(&e.run, &cx->options, err);
     e.unwanted[PROXY] = only && !strcmp(only, "gold");
     e.unwanted[GOLD] = only && !strcmp(only, "proxy");
+    if (!status && e.run.finished) status = heads_check_finished(&e, err) || tell_finished(&e.run, &cx->options, err) ? -1 : 0;
     if (!status && !e.run.finished) status = experiment_make_tokenizer(&e, err) || experiment_make_language_model(&e, err) || experiment_make_heads(&e, err) ||
         report(&e.run, &cx->options, err) || run_finish(&e.run, err);
     experiment_close(&e);

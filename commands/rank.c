@@ -23,7 +23,7 @@ static size_t answers_each(const SampleList *samples)
         const Sample *s = samples->items + i;
         if (i && s->slot != s[-1].slot) all = own = 0;
         all++;
-        own += !strcmp(s->source, "policy");
+        own += sample_is_own(s);
         if (all > most) most = all;
         if (own > most_own) most_own = own;
     }

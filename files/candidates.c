@@ -380,6 +380,8 @@ static int check_order(const SampleList *list, const char *where, Err *err)
         where, s->slot, s->k, before->slot, before->k);
 }
 
+bool sample_is_own(const Sample *sample) { return !strcmp(sample->source, "policy"); }
+
 int samples_read(SampleList *list, const char *path, Err *err)
 {
     JsonLines in;

@@ -56,6 +56,7 @@ typedef struct {
 } Sample;
 typedef struct { Sample *items; size_t count, capacity; } SampleList;
 
+bool sample_is_own(const Sample *sample); // drawn by the policy, by no expert
 int samples_read(SampleList *list, const char *path, Err *err);
 int samples_write(const SampleList *list, const char *path, Err *err);
 Sample *samples_add(SampleList *list, Err *err); // a zeroed new one; pointers to older ones become invalid

@@ -25,10 +25,19 @@ static int sample_progress(void *self, size_t tokens, size_t done, size_t total)
     return 0;
 }
 
+// Before every save: what a process that is cut off has worked counts as far as it was saved.
+static void count_seconds(Alignment *a)
+{
+    double now = os_now_s();
+    a->seconds += now - a->counted;
+    a->counted = now;
+}
+
 static int train_progress(void *self, size_t step, size_t steps, const StepStats *stats)
 {
     Alignment *a = self;
     char note[40];
+    count_seconds(a);
     if (!a->bar.done) a->bar.before = a->train_seconds; // put back by the state, or 0
     a->bar.total = steps;
     snprintf(note, sizeof note, "loss %.3f", stats->loss);
@@ -143,17 +152,23 @@ static int measure_model(Alignment *a, size_t iteration, Err *err)
 
 // ---- what an iteration leaves behind ------------------------------------------------------------------------------------------
 
-// The candidates as if they were answers to evaluation prompts; their samples still hold the raw reward.
+// The policy's own candidates as if they were answers to evaluation prompts; their samples still hold the raw reward.
 static int evaluate_stage(Alignment *a, const CandidateList *candidates, Err *err)
 {
-    SampleList view = {.count = candidates->count}; // borrows what the items own
-    if (!(view.items = mem_new(err, view.count, sizeof *view.items))) return -1;
-    for (size_t i = 0; i < view.count; i++) view.items[i] = *(const Sample *)candidates->items[i].item;
+    SampleList view = {.items = mem_new(err, candidates->count, sizeof *view.items)}; // borrows what the items own
+    if (!view.items) return -1;
+    for (size_t i = 0; i < candidates->count; i++) {
+        const Sample *s = candidates->items[i].item;
+        if (sample_is_own(s)) view.items[view.count++] = *s;
+    }
     a->stage = (Evaluation){.tokens = a->sampled_tokens, .sample_seconds = a->sample_seconds};
     int status = evaluate_answers(&a->stage, &view, a->evaluate, err);
     mem_free(view.items);
     return status;
 }
+
+// An expert's answers are not drawn from p: the mean of log p/p0 over them would be no KL.
+static bool p0_has_read(const Sample *s) { return s->has_reference && sample_is_own(s); }
 
 static int measure_stage(Alignment *a, const CandidateList *candidates, Err *err)
 {
@@ -163,8 +178,8 @@ static int measure_stage(Alignment *a, const CandidateList *candidates, Err *err
     for (size_t i = 0; i < n; i++) values[i] = candidates->items[i].score;
     a->all = metric_mean(values, n);
     for (size_t i = 0; i < n; i++)
-        if (((const Sample *)candidates->items[i].item)->has_reference) values[asked++] = candidates->items[i].log_ratio;
-    a->kl = metric_mean(values, asked); // of all, or of none
+        if (p0_has_read(candidates->items[i].item)) values[asked++] = candidates->items[i].log_ratio;
+    a->kl = metric_mean(values, asked); // of all that the policy has drawn, or of none
     for (size_t i = 0; i < n; i++)
         if (candidates->items[i].selected) values[kept++] = candidates->items[i].score;
     a->kept = metric_mean(values, kept);
@@ -189,6 +204,7 @@ static int save_ranked(Alignment *a, const CandidateList *candidates, Err *err)
     a->state->score_count = candidates->count;
     a->phase = FINETUNE;
     a->train_seconds = 0;
+    count_seconds(a);
     return scores ? state_save(a->state, err) : -1;
 }
 
@@ -293,13 +309,6 @@ static int finish_iteration(Alignment *a, Err *err)
     if (!status) status = after_step(a, "finetuned", a->iteration, &candidates, err);
     raft_release(&a->raft, &candidates);
     return status;
-}
-
-static void count_seconds(Alignment *a)
-{
-    double now = os_now_s();
-    a->seconds += now - a->counted;
-    a->counted = now;
 }
 
 static int next(Alignment *a, size_t iteration, size_t phase, Err *err)

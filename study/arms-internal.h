@@ -19,7 +19,7 @@ typedef struct {
     char *name, *kind;         // kind: base, best-of, sft, raft or ppo
     Text settings;             // of its own, "samples 32, temperature 1.1, of gentle"; empty: none
     size_t seeds, K;           // K: answers to a prompt; 0: not known
-    bool tempered;             // best-of: drawn at another temperature than 1, where log p tells nothing of the distribution
+    bool tempered;             // answers were drawn with another temperature than 1, top-k or top-p: log p is not that of their distribution
     IterationRow end;          // measures of the arm as it ended, over seeds
     double generated, seconds; // tokens drawn while it was made; wall clock, measuring included; 0: not told
     RunFiles *runs;            // of RAFT and PPO, one a seed
@@ -43,13 +43,13 @@ int arms_read_runs(Arms *arms, const char *const *folders, size_t count, Err *er
 void arms_free(Arms *arms);
 
 const SampleList *arm_answers(const Arm *arm);             // of the first seed to the evaluation prompts, as it ended; may be empty
-const RunFiles *arms_example(const Arms *arms);            // the run whose candidates tell the story: RAFT's first; NULL: none
+const Arm *arms_example(const Arms *arms);                 // the arm whose first run's candidates tell the story: RAFT's first; NULL: none
 bool arms_measured(const Arms *arms, size_t measure);      // by any arm
 size_t arms_gold(const Arms *arms);                        // what judges: gold, or the reward where there is no gold
 
-// Nats from the start to what answers. Of the best of K: what the answers chosen tell of the model, and log K - (K-1)/K from the model
-// to its best of K, at temperature 1. False: not known.
-bool arm_kl(double *nats, const Arm *arm);
+// Nats from the start to what answers. Of the best of K: the mean of log p/p0 over the answers chosen, and log K - (K-1)/K, how far they lie
+// from the model's own. n == 0: not known.
+Measure arm_kl(const Arm *arm);
 
 // Charts over arms.
 void arms_frontiers(Html *out, const Arms *arms);

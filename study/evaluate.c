@@ -58,12 +58,14 @@ static void keep_best(SampleList *answers)
 
 // ---- measures ------------------------------------------------------------------------------------------------------------------
 
-typedef struct { float *value; size_t *length; TokenList *tokens; size_t n; } Columns; // one row an answer; value is reused
+// One row an answer; value is reused. several: there are prompts with more than one answer.
+typedef struct { float *value; size_t *length, *prompt; TokenList *tokens; size_t n; bool several; } Columns;
 
 static void columns_free(Columns *c)
 {
     mem_free(c->value);
     mem_free(c->length);
+    mem_free(c->prompt);
     mem_free(c->tokens);
 }
 
@@ -71,54 +73,77 @@ static int columns_init(Columns *c, const SampleList *answers, Err *err)
 {
     *c = (Columns){.n = answers->count};
     if (!(c->value = mem_new(err, c->n, sizeof *c->value)) || !(c->length = mem_new(err, c->n, sizeof *c->length))) return -1;
-    if (!(c->tokens = mem_new(err, c->n, sizeof *c->tokens))) return -1;
+    if (!(c->prompt = mem_new(err, c->n, sizeof *c->prompt)) || !(c->tokens = mem_new(err, c->n, sizeof *c->tokens))) return -1;
     for (size_t i = 0; i < c->n; i++) {
         c->tokens[i] = answers->items[i].tokens; // borrowed
         c->length[i] = answers->items[i].tokens.length;
+        c->prompt[i] = answers->items[i].slot;
+        c->several |= i && c->prompt[i] == c->prompt[i - 1];
     }
     return 0;
+}
+
+static Measure mean_of(const Columns *c)
+{
+    return c->several ? metric_ratio_by_prompt(c->value, NULL, c->prompt, c->n) : metric_mean(c->value, c->n);
+}
+
+static Measure ratio_of(const Columns *c) { return metric_ratio_by_prompt(c->value, c->length, c->prompt, c->n); } // to tokens
+
+// The share of values above 0, which it replaces by 0 and 1.
+static Measure rate_of(Columns *c)
+{
+    size_t hits = 0;
+    for (size_t i = 0; i < c->n; i++) hits += (size_t)(c->value[i] = c->value[i] > 0);
+    if (!c->several) return metric_rate(hits, c->n);
+    Measure m = mean_of(c);
+    if (m.lo < 0) m.lo = 0;
+    if (m.hi > 1) m.hi = 1;
+    return m;
 }
 
 static Measure mean_reward(Columns *c, const SampleList *answers, const char *name)
 {
     for (size_t i = 0; i < c->n; i++)
         if (!sample_reward(&c->value[i], answers->items + i, name)) return (Measure){0};
-    return metric_mean(c->value, c->n);
+    return mean_of(c);
 }
 
 static void measure_rewards(Evaluation *out, Columns *c, const SampleList *answers, const RewardSet *rewards)
 {
-    size_t positive = 0;
     for (size_t p = 0; p < rewards->count; p++) {
         out->part_names[p] = reward_name(rewards, p);
         out->parts[p] = mean_reward(c, answers, out->part_names[p]);
     }
     out->part_count = rewards->count;
     for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].reward;
-    if (rewards->count) out->reward = metric_mean(c->value, c->n);
+    if (rewards->count) out->reward = mean_of(c);
     if (rewards->gold) out->gold = mean_reward(c, answers, "gold"); // leaves gold in value
-    for (size_t i = 0; i < c->n; i++) positive += c->value[i] > 0;
-    if (rewards->count || rewards->gold) out->positive_rate = metric_rate(positive, c->n);
-    if (reward_gold_probability(rewards, c->value, c->value, c->n)) out->gold_probability = metric_mean(c->value, c->n);
+    if (reward_gold_probability(rewards, c->value, c->value, c->n)) out->gold_probability = mean_of(c);
+    for (size_t i = 0; i < c->n; i++) {
+        c->value[i] = answers->items[i].reward;
+        if (rewards->gold) sample_reward(&c->value[i], answers->items + i, "gold");
+    }
+    if (rewards->count || rewards->gold) out->positive_rate = rate_of(c);
 }
 
 static void measure_divergence(Evaluation *out, Columns *c, const SampleList *answers)
 {
     for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].logprob - answers->items[i].ref_logprob;
-    out->kl = metric_mean(c->value, c->n);
-    out->kl_per_token = metric_ratio(c->value, c->length, c->n);
+    out->kl = mean_of(c);
+    out->kl_per_token = ratio_of(c);
     for (size_t i = 0; i < c->n; i++) c->value[i] = answers->items[i].ref_logprob;
-    out->sample_perplexity = metric_perplexity(c->value, c->length, c->n);
+    out->sample_perplexity = metric_perplexity_of(ratio_of(c));
 }
 
 static int measure_text(Evaluation *out, Columns *c, const EvaluateOptions *how, Err *err)
 {
     for (size_t i = 0; i < c->n; i++) c->value[i] = (float)c->length[i];
-    out->length = metric_mean(c->value, c->n);
-    if (metric_distinct(&out->distinct_1, c->tokens, c->n, 1, how->cut, how->seed, err)) return -1;
-    if (metric_distinct(&out->distinct_2, c->tokens, c->n, 2, how->cut, how->seed, err)) return -1;
-    if (metric_unique(&out->unique_1, c->tokens, c->n, 1, how->cut, how->seed, err)) return -1;
-    if (metric_unique(&out->unique_2, c->tokens, c->n, 2, how->cut, how->seed, err)) return -1;
+    out->length = mean_of(c);
+    if (metric_distinct(&out->distinct_1, c->tokens, c->n, 1, 0, how->seed, err)) return -1;
+    if (metric_distinct(&out->distinct_2, c->tokens, c->n, 2, 0, how->seed, err)) return -1;
+    if (metric_unique(&out->unique_1, c->tokens, c->n, 1, 0, how->seed, err)) return -1;
+    if (metric_unique(&out->unique_2, c->tokens, c->n, 2, 0, how->seed, err)) return -1;
     return metric_msttr(&out->msttr, c->tokens, c->n, 100, err);
 }
 

@@ -35,7 +35,6 @@ typedef struct {
     void *progress_self;
     uint64_t seed;              // of the answers and of the bootstrap
     bool best_of;               // best-of-K: of each prompt's K answers only the one with the highest reward counts
-    size_t cut;                 // n-gram measures read at most so many tokens of an answer; 0: all
 } EvaluateOptions;
 
 typedef struct {

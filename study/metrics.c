@@ -52,31 +52,36 @@ Measure metric_rate(size_t hits, size_t n)
     return m;
 }
 
-// var(sum y / sum w) ~ sum (y - r w)^2 / (n (n-1) mean(w)^2)
-Measure metric_ratio(const float *value, const size_t *weight, size_t n)
+// var(sum y / sum w) ~ sum (y - r w)^2 / (n (n-1) mean(w)^2), n: observations
+Measure metric_ratio_by_prompt(const float *value, const size_t *weight, const size_t *prompt, size_t n)
 {
-    double sum = 0, weights = 0, squares = 0;
+    double sum = 0, weights = 0, squares = 0, off = 0, prompts = 0;
     for (size_t i = 0; i < n; i++) {
         sum += value[i];
-        weights += (double)weight[i];
+        weights += weight ? (double)weight[i] : 1;
     }
     if (!(weights > 0)) return (Measure){0};
     double ratio = sum / weights;
     for (size_t i = 0; i < n; i++) {
-        double off = value[i] - ratio * (double)weight[i];
+        off += value[i] - ratio * (weight ? (double)weight[i] : 1);
+        if (prompt && i + 1 < n && prompt[i + 1] == prompt[i]) continue;
         squares += off * off;
+        off = 0;
+        prompts++;
     }
-    double mean_weight = weights / (double)n;
-    double margin = n > 1 ? Z * host_sqrt(squares / (double)n / (double)(n - 1)) / mean_weight : 0;
+    double mean_weight = weights / prompts;
+    double margin = prompts > 1 ? Z * host_sqrt(squares / prompts / (prompts - 1)) / mean_weight : 0;
     return (Measure){.mean = ratio, .lo = ratio - margin, .hi = ratio + margin, .n = n};
 }
 
-Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n)
+Measure metric_ratio(const float *value, const size_t *weight, size_t n) { return metric_ratio_by_prompt(value, weight, NULL, n); }
+
+Measure metric_perplexity_of(Measure m)
 {
-    Measure m = metric_ratio(logprob, tokens, n);
-    if (!m.n) return m;
-    return (Measure){.mean = host_exp(-m.mean), .lo = host_exp(-m.hi), .hi = host_exp(-m.lo), .n = n};
+    return m.n ? (Measure){.mean = host_exp(-m.mean), .lo = host_exp(-m.hi), .hi = host_exp(-m.lo), .n = m.n} : m;
 }
+
+Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n) { return metric_perplexity_of(metric_ratio(logprob, tokens, n)); }
 
 // 97.5 % points of Student's t with 1, 2, ... degrees of freedom (Student 1908; any table)
 static double student(size_t freedom)

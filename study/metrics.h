@@ -23,6 +23,10 @@ Measure metric_mean(const float *values, size_t n);
 Measure metric_rate(size_t hits, size_t n);
 // sum value / sum weight over samples (KL per token); the interval by the delta method over samples (ratio estimator).
 Measure metric_ratio(const float *value, const size_t *weight, size_t n);
+// The same where values are not independent, as several answers to one prompt: those of one prompt follow each other with the same
+// number in `prompt` and are one observation of the interval. weight NULL: all 1, a mean.
+Measure metric_ratio_by_prompt(const float *value, const size_t *weight, const size_t *prompt, size_t n);
+Measure metric_perplexity_of(Measure ratio); // of log-probabilities to tokens
 // exp(-sum logprob / sum tokens) over texts; the interval by the delta method over texts (ratio estimator).
 Measure metric_perplexity(const float *logprob, const size_t *tokens, size_t n);
 /* One measure of several runs that differ in their seed only, on the same prompts. The interval joins what seeds do (Student's t

@@ -194,6 +194,8 @@ static int one_result(Plan *plan, const PlanArm *arm, uint64_t seed, PlanResult 
     result_key(key, plan, arm, seed);
     int status = path ? 0 : -1;
     if (!status && plan->resume) status = read_result(&found, result, path, key, err);
+    if (!status && !found && os_is_file(path) && remove(path)) // of other settings: not to be found beside the models of these
+        status = err_failed(err, "%s: cannot remove the result of before", path);
     if (!status && !found) {
         double started = os_now_s();
         status = run(self, arm, seed, result, err);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* report_answers.c - the model's words on the page: quotations, and the answers of several models to the same prompts beside each
- * other, shaded by what alignment did to each token. Nothing is chosen for its looks: prompts at equal distances. Start reading
+ * other, shaded by what alignment did to each token. Nothing is chosen for its looks: they are the first prompts. Start reading
  * at report_answer_columns. */
 #include "study/report-internal.h"
 
@@ -197,12 +197,12 @@ size_t report_answer_columns(Html *out, const AnswerColumn *columns, size_t coun
     bool shaded = n > 0;
     if (!shaded) n = common_slots(chosen, columns, count, false);
     size_t shown = n < SHOWN_ANSWERS ? n : SHOWN_ANSWERS;
-    html_puts(out, "<p>Answers to evaluation prompts, drawn with the same random numbers. Shown: ");
+    html_puts(out, "<p>Answers to the same evaluation prompts. Shown: the first ");
     html_printf(out, "%zu of ", shown);
     report_count(out, pairs, "prompt");
-    html_puts(out, ", at equal distances in the file.</p>\n");
+    html_puts(out, ".</p>\n"); // labels are in turns there
     if (shaded) shading_legend(out);
-    for (size_t i = 0; i < shown; i++) beside(out, columns, count, chosen[i * n / shown]);
+    for (size_t i = 0; i < shown; i++) beside(out, columns, count, chosen[i]);
     mem_free(chosen);
     return pairs;
 }

@@ -32,7 +32,7 @@ static double seconds_until(bool *known, const RunFiles *run, size_t iteration)
 {
     const IterationRow *row = row_of(run, iteration);
     double seconds = 0;
-    *known = row->timed || run->seconds_count >= iteration;
+    *known = row->timed || (run->seconds_count && run->seconds_count >= iteration);
     if (row->timed) return row->seconds;
     for (size_t i = 0; i < run->seconds_count && i < iteration; i++)
         seconds += run->seconds[i].sample_seconds + run->seconds[i].learn_seconds;
@@ -199,14 +199,16 @@ static bool is_plain_name(const char *name)
     return *name && *name != '.' && !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")];
 }
 
-// An arm's own setting, or that of all arms that are measured only.
+// An arm's own setting, or that of all of its kind.
 static double own_number(const json_t *object, const Arms *arms, const char *key, double fallback)
 {
     char staged[40];
     double value;
     const char *text = json_string_value(json_object_get(json_object_get(object, "settings"), key));
+    const char *kind = json_string_value(json_object_get(object, "kind"));
+    bool measured_only = !strcmp(kind, "base") || !strcmp(kind, "best-of");
     if (text) return strtod(text, NULL);
-    snprintf(staged, sizeof staged, "eval.%s", key);
+    snprintf(staged, sizeof staged, "%.10s.%s", measured_only ? "eval" : kind, key);
     return run_number(&arms->own, staged, &value) || run_number(&arms->own, key, &value) ? value : fallback;
 }
 
@@ -221,11 +223,11 @@ static int read_settings(Arm *arm, json_t *settings, Err *err)
     return status;
 }
 
-static void read_best_of(Arm *arm, const Arms *arms, const json_t *object)
+static void read_sampling(Arm *arm, const Arms *arms, const json_t *object)
 {
     double samples = own_number(object, arms, "samples", 0);
-    arm->K = samples >= 1 && samples < 1e6 ? (size_t)samples : 0;
-    arm->tempered = own_number(object, arms, "temperature", 1) != 1;
+    if (!strcmp(arm->kind, "best-of")) arm->K = samples >= 1 && samples < 1e6 ? (size_t)samples : 0;
+    arm->tempered = own_number(object, arms, "temperature", 1) != 1 || own_number(object, arms, "top-k", 0) > 0 || own_number(object, arms, "top-p", 1) < 1;
 }
 
 static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char *folder, const char *where, Err *err)
@@ -238,7 +240,7 @@ static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char
     if (!json_array_size(seeds)) return err_input(err, "%s: key \"seeds\": expected a list with a seed's measures each", where);
     arm->generated = (double)generated;
     arm->seeds = json_array_size(seeds);
-    if (!strcmp(arm->kind, "best-of")) read_best_of(arm, arms, object);
+    read_sampling(arm, arms, object);
     if (read_settings(arm, json_object_get(object, "settings"), err) || !(arm->runs = mem_new(err, arm->seeds, sizeof *arm->runs))) return -1;
     for (size_t s = 0; s < arm->seeds; s++)
         if (read_seed(arm, folder, json_array_get(seeds, s), !s, where, err)) return -1;
@@ -296,6 +298,7 @@ static int read_run(Arm *arm, const char *folder, Err *err)
     arm->first_is_there = true;
     const RunFiles *run = arm->runs;
     bool ppo = report_is_ppo(run);
+    arm->tempered = report_is_tempered(run);
     if (!run->row_count) return err_input(err, "%s: this run measured no iterations, so it cannot be set beside others", folder);
     if (!(arm->kind = mem_copy_text(err, ppo ? "ppo" : "raft"))) return -1;
     arm->end = run->rows[run->row_count - 1];
@@ -358,13 +361,13 @@ void arms_free(Arms *arms)
 
 const SampleList *arm_answers(const Arm *arm) { return arm->first_is_there ? &arm->runs->after : &arm->answers; }
 
-const RunFiles *arms_example(const Arms *arms)
+const Arm *arms_example(const Arms *arms)
 {
-    const RunFiles *found = NULL;
+    const Arm *found = NULL;
     for (size_t a = 0; a < arms->count; a++) {
         const Arm *arm = arms->arms + a;
         if (!arm->run_count || !arm->runs->stage_count) continue;
-        if (!found || (report_is_ppo(found) && !report_is_ppo(arm->runs))) found = arm->runs;
+        if (!found || (report_is_ppo(found->runs) && !report_is_ppo(arm->runs))) found = arm;
     }
     return found;
 }

@@ -195,7 +195,7 @@ static void compare_kl(Html *out, const RunFiles *files, size_t K)
     html_printf(out, "%zu that is ", K);
     html_number(out, kl, 2);
     html_puts(out, " nats an answer.");
-    if (row && row->measures[MEASURE_KL].n) {
+    if (row && row->measures[MEASURE_KL].n && !report_is_tempered(files)) {
         bool first = row->iteration == 1;
         if (first) html_puts(out, " A model that learned exactly the choice of one iteration would be there; measured after iteration 1: ");
         else html_printf(out, " Measured after %zu iterations, each of which chooses anew: ", row->iteration);
@@ -239,15 +239,20 @@ static void draw_bounds(Html *out, const RunFiles *files, Bound *first)
     html_puts(out, "</div>\n");
     bound_table(out, first);
     if (!report_is_ppo(files)) compare_kl(out, files, first->K);
-    if (!report_is_ppo(files) && !report_is_global(files) && files->row_count > 2) kl_table(out, files, first->K);
+    if (!report_is_ppo(files) && !report_is_global(files) && !report_is_tempered(files) && files->row_count > 2) kl_table(out, files, first->K);
     bound_free(&last);
+}
+
+void report_shown_arm(Html *out, const char *arm)
+{
+    if (arm) html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, arm), html_puts(out, ", first seed.</p>\n");
 }
 
 void report_bound_of(Html *out, const RunFiles *files, const char *arm)
 {
     Bound first = {0};
     html_section(out, "bound", "What choosing can give");
-    if (arm) html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, arm), html_puts(out, ".</p>\n");
+    report_shown_arm(out, arm);
     int status = files->stage_count ? bound_init(&first, files->stages, out->err) : 0;
     if (status) out->text.failed = true;
     else if (first.K > 1) draw_bounds(out, files, &first), html_puts(out, "</section>\n");

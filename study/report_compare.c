@@ -57,9 +57,8 @@ static void explain_settings(Html *out, const Arms *arms)
 
 // ---- in figures --------------------------------------------------------------------------------------------------------------
 
-static void figure_line(Html *out, const Arm *arm, size_t measure, const char *name)
+static void figure_line(Html *out, const Measure *m, const char *name)
 {
-    const Measure *m = &arm->end.measures[measure];
     if (!m->n) return;
     html_printf(out, "<br>%s ", name);
     html_number(out, m->mean, 2), html_puts(out, " "), report_interval(out, m, 2);
@@ -80,10 +79,9 @@ static void arm_figure(Html *out, const Arms *arms, const Arm *arm)
     html_puts(out, "</dt><dd><span class=\"big\">");
     if (m->n) html_number(out, m->mean, 2), html_puts(out, "</span>"), report_interval(out, m, 2);
     else html_puts(out, "–</span>");
-    figure_line(out, arm, MEASURE_PERPLEXITY, "perplexity");
-    double kl;
-    if (strcmp(arm->kind, "best-of")) figure_line(out, arm, MEASURE_KL, "KL");
-    else if (arm_kl(&kl, arm)) html_puts(out, "<br>KL "), html_number(out, kl, 2), html_printf(out, " with K = %zu", arm->K);
+    figure_line(out, &arm->end.measures[MEASURE_PERPLEXITY], "perplexity");
+    Measure kl = arm_kl(arm);
+    figure_line(out, &kl, "KL");
     html_puts(out, "</dd></div>\n");
 }
 
@@ -152,8 +150,11 @@ static void arm_row(Html *out, const Arms *arms, const Arm *arm, size_t from, si
 {
     html_row_name(out, arm->name);
     if (!from) count_cell(out, arm->generated, "none");
-    for (size_t m = from; m < to; m++)
-        if (arms_measured(arms, m)) report_measure_cell(out, &arm->end.measures[m], measure_specs[m].decimals);
+    for (size_t m = from; m < to; m++) {
+        Measure value = m == MEASURE_KL ? arm_kl(arm) : arm->end.measures[m];
+        if (m == MEASURE_KL_PER_TOKEN && (arm->tempered || !strcmp(arm->kind, "best-of"))) value = (Measure){0}; // not known
+        if (arms_measured(arms, m)) report_measure_cell(out, &value, measure_specs[m].decimals);
+    }
     html_puts(out, "</tr>\n");
 }
 
@@ -177,6 +178,13 @@ static size_t most_seeds(const Arms *arms)
     return most;
 }
 
+static bool any_tempered(const Arms *arms)
+{
+    bool any = false;
+    for (size_t a = 0; a < arms->count; a++) any |= arms->arms[a].tempered;
+    return any;
+}
+
 static void arms_table(Html *out, const Arms *arms)
 {
     bool more = false;
@@ -195,7 +203,8 @@ static void arms_table(Html *out, const Arms *arms)
     html_puts(out, "Reward is what was optimised");
     if (arms_measured(arms, MEASURE_GOLD)) html_puts(out, ", gold is another judge");
     html_puts(out, ". KL in nats per answer");
-    if (has_kind(arms, "best-of")) html_puts(out, " (of best-of-K: of the model that answers, without what choosing adds)");
+    if (has_kind(arms, "best-of")) html_puts(out, ", of best-of-K with the log K − (K−1)/K that choosing adds");
+    if (any_tempered(arms)) html_puts(out, "; not known where answers are drawn with another temperature than 1, top-k or top-p");
     html_puts(out, ", lengths in tokens. Distinct-2 is the share of different ones among all pairs of neighbouring tokens of the answers: "
         "it\nfalls when they come to resemble each other.</p>\n");
     if (more) {
@@ -212,7 +221,7 @@ static void cost_row(Html *out, const Arm *arm)
 {
     const ArmCost *cost = &arm->cost;
     html_row_name(out, arm->name);
-    if (!strcmp(arm->kind, "best-of") && arm->K) html_printf(out, "<td class=\"n\">%zu for one</td>", arm->K);
+    if (!strcmp(arm->kind, "best-of") && arm->K) html_printf(out, "<td class=\"n\">%zu answers for one</td>", arm->K);
     else count_cell(out, arm->generated, "none");
     count_cell(out, cost->trained_tokens, strcmp(arm->kind, "sft") ? "none" : "not told");
     const double seconds[] = {cost->sampling, cost->ranking, cost->learning, cost->measuring, arm->seconds};
@@ -228,7 +237,8 @@ static void arms_cost(Html *out, const Arms *arms)
     const char *const columns[] = {"arm", ">tokens generated", ">tokens trained on", ">sampling", ">ranking", ">learning", ">measuring", ">in all"};
     html_section(out, "time", "What it costs");
     html_puts(out, most_seeds(arms) > 1 ? "<p>Means over seeds. " : "<p>");
-    html_puts(out, "RAFT trains on what it kept; PPO on every answer, which is why it learns for longer. ");
+    html_puts(out, "RAFT trains on what it kept");
+    html_puts(out, has_kind(arms, "ppo") ? "; PPO on every answer, which is why it learns for longer. " : ". ");
     if (has_kind(arms, "best-of")) html_puts(out, "Best-of-K draws nothing beforehand, and K answers for each one that is given. ");
     html_puts(out, "Seconds are\n"
         "those of the machine of the run. Ranking is all that reads the answers before\n"
@@ -253,7 +263,7 @@ static bool base_answers(const Arms *arms)
 // The first answers of a run stand for the model as it was where no arm is that model.
 static void arms_answers(Html *out, const Arms *arms)
 {
-    const RunFiles *example = arms_example(arms);
+    const Arm *example = arms_example(arms);
     AnswerColumn *columns = mem_new(out->err, arms->count + 1, sizeof *columns);
     size_t n = 0;
     html_section(out, "answers", "The same prompts, arm by arm");
@@ -261,7 +271,7 @@ static void arms_answers(Html *out, const Arms *arms)
         out->text.failed = true;
         return;
     }
-    if (!base_answers(arms) && example && example->before.count) columns[n++] = (AnswerColumn){"before", &example->before};
+    if (!base_answers(arms) && example && example->runs->before.count) columns[n++] = (AnswerColumn){"before", &example->runs->before};
     for (size_t a = 0; a < arms->count; a++)
         if (arm_answers(arms->arms + a)->count) columns[n++] = (AnswerColumn){arms->arms[a].name, arm_answers(arms->arms + a)};
     if (report_answer_columns(out, columns, n)) html_puts(out, "</section>\n");
@@ -270,15 +280,12 @@ static void arms_answers(Html *out, const Arms *arms)
 }
 
 // Sections that one arm tells for all.
-static const RunFiles *example_of(const Arms *arms)
-{
-    static const RunFiles none;
-    const RunFiles *example = arms_example(arms);
-    return example ? example : &none;
-}
+static const RunFiles no_run;
+static const RunFiles *run_of(const Arm *arm) { return arm ? arm->runs : &no_run; }
+static const char *name_of(const Arm *arm) { return arm ? arm->name : NULL; }
 
-static void arms_story(Html *out, const Arms *arms) { report_story(out, example_of(arms)); }
-static void arms_spreads(Html *out, const Arms *arms) { report_spreads(out, example_of(arms)); }
+static void arms_story(Html *out, const Arms *arms) { report_story_of(out, run_of(arms_example(arms)), name_of(arms_example(arms))); }
+static void arms_spreads(Html *out, const Arms *arms) { report_spreads_of(out, run_of(arms_example(arms)), name_of(arms_example(arms))); }
 
 // Of the arm with the most candidates to a prompt, whose curve holds those of the others.
 static void arms_bound(Html *out, const Arms *arms)
@@ -288,7 +295,7 @@ static void arms_bound(Html *out, const Arms *arms)
         const Arm *arm = arms->arms + a;
         if (!strcmp(arm->kind, "raft") && arm->run_count && (!most || arm->K > most->K)) most = arm;
     }
-    report_bound_of(out, most ? most->runs : example_of(arms), most ? most->name : NULL);
+    report_bound_of(out, run_of(most ? most : arms_example(arms)), name_of(most ? most : arms_example(arms)));
 }
 
 static void arms_heads(Html *out, const Arms *arms)

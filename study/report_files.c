@@ -298,7 +298,7 @@ static int note_rewards(RankedStage *s, const SampleList *samples, const char *p
         s->rewards[i] = sample->reward;
         s->selected[i] = sample->selected;
         s->slot[i] = (uint32_t)sample->slot;
-        s->own[i] = !strcmp(sample->source, "policy");
+        s->own[i] = sample_is_own(sample);
         if (s->own[i]) s->tokens += sample->tokens.length;
         s->slots += !i || sample->slot != sample[-1].slot;
         s->kept += sample->selected;
@@ -440,4 +440,11 @@ bool report_is_ppo(const RunFiles *files)
     for (size_t i = 0; i < files->row_count; i++)
         if (files->rows[i].trained) return files->rows[i].ppo;
     return (algorithm && !strcmp(algorithm, "ppo")) || (command && !strcmp(command, "ppo"));
+}
+
+bool report_is_tempered(const RunFiles *files)
+{
+    double value;
+    return (run_number(files, "temperature", &value) && value != 1) || (run_number(files, "top-k", &value) && value > 0) ||
+        (run_number(files, "top-p", &value) && value < 1);
 }

@@ -17,28 +17,29 @@ typedef struct {
 
 // ---- where a point lies ----------------------------------------------------------------------------------------------------
 
-static bool x_of_point(double *x, XKind kind, const ArmPoint *p)
+static bool x_of_point(double *x, XKind kind, const Arm *arm, const ArmPoint *p)
 {
     const Measure *m = &p->mean.measures[kind == X_PERPLEXITY ? MEASURE_PERPLEXITY : MEASURE_KL];
     *x = kind == X_GENERATED ? p->generated : kind == X_SECONDS ? p->seconds : m->mean;
-    return kind == X_GENERATED ? p->counted : kind == X_SECONDS ? p->timed : m->n > 0;
+    return kind == X_GENERATED ? p->counted : kind == X_SECONDS ? p->timed : m->n && (kind != X_KL || !arm->tempered);
 }
 
-/* The best of K answers of a model has another distribution than the model's, and its distance from it is known when no two answers
- * tie. The model's own distance from p0 comes on top: log p/p0 over the answers that were chosen, which is measured (0 when p is p0). */
-bool arm_kl(double *nats, const Arm *arm)
+/* The best of K answers of a model has another distribution q than the model's p, and log q/p is known when no two answers tie:
+ * E_q log q/p0 = log K - (K-1)/K + E_q log p/p0, of which the last is measured (0 when p is p0). */
+Measure arm_kl(const Arm *arm)
 {
-    const Measure *m = &arm->end.measures[MEASURE_KL];
+    Measure m = arm->end.measures[MEASURE_KL];
     bool best_of = !strcmp(arm->kind, "best-of");
-    *nats = m->mean + (best_of && arm->K ? report_best_of_kl(arm->K) : 0);
-    return m->n && !arm->tempered && (arm->K || !best_of);
+    if (arm->tempered || (best_of && !arm->K)) return (Measure){0};
+    double choosing = best_of ? report_best_of_kl(arm->K) : 0;
+    return (Measure){.mean = m.mean + choosing, .lo = m.lo + choosing, .hi = m.hi + choosing, .n = m.n};
 }
 
 static bool x_of_end(double *x, const View *view, const Arm *arm)
 {
-    if (view->x == X_KL) return arm_kl(x, arm);
-    *x = arm->end.measures[MEASURE_PERPLEXITY].mean;
-    return arm->end.measures[MEASURE_PERPLEXITY].n > 0;
+    Measure m = view->x == X_KL ? arm_kl(arm) : arm->end.measures[MEASURE_PERPLEXITY];
+    *x = m.mean;
+    return m.n > 0;
 }
 
 static void add_point(ChartPoint *points, size_t *count, double x, const Measure *y)
@@ -52,7 +53,7 @@ static size_t fill_points(ChartPoint *points, const View *view, const Arm *arm)
     size_t n = 0;
     double x;
     for (size_t i = 0; i < arm->point_count; i++)
-        if (x_of_point(&x, view->x, arm->points + i)) add_point(points, &n, x, &arm->points[i].mean.measures[view->y]);
+        if (x_of_point(&x, view->x, arm, arm->points + i)) add_point(points, &n, x, &arm->points[i].mean.measures[view->y]);
     if (!arm->point_count && view->frontier && x_of_end(&x, view, arm)) add_point(points, &n, x, &arm->end.measures[view->y]);
     return n;
 }
@@ -112,7 +113,7 @@ static bool reach(double *most, const Arm *arm, XKind kind)
     double x;
     bool any = false;
     for (size_t i = 0; i < arm->point_count; i++)
-        if (x_of_point(&x, kind, arm->points + i) && (!any || x > *most)) *most = x, any = true;
+        if (x_of_point(&x, kind, arm, arm->points + i) && (!any || x > *most)) *most = x, any = true;
     return any && arm->point_count > 1;
 }
 
@@ -134,7 +135,7 @@ static Measure read_off(const Arm *arm, XKind kind, size_t measure, double x)
     for (size_t i = 1; i < arm->point_count; i++) {
         const Measure *a = &arm->points[i - 1].mean.measures[measure], *b = &arm->points[i].mean.measures[measure];
         double from, to;
-        if (!x_of_point(&from, kind, arm->points + i - 1) || !x_of_point(&to, kind, arm->points + i) || !a->n || !b->n) continue;
+        if (!x_of_point(&from, kind, arm, arm->points + i - 1) || !x_of_point(&to, kind, arm, arm->points + i) || !a->n || !b->n) continue;
         if ((from > x && to > x) || (from < x && to < x)) continue;
         return metric_between(a, b, to != from ? (x - from) / (to - from) : 1);
     }
@@ -212,6 +213,35 @@ void arms_frontiers(Html *out, const Arms *arms)
     html_puts(out, "</section>\n");
 }
 
+// What the curves show, to be read without a pointer and on paper.
+static void points_table(Html *out, const Arms *arms)
+{
+    size_t points = 0;
+    for (size_t a = 0; a < arms->count; a++) points += arms->arms[a].point_count;
+    if (!points) return;
+    html_puts(out, "<details><summary>The figures of the curves</summary>\n");
+    html_table(out, "points", "measures", "Each arm after each measured iteration, means over seeds");
+    html_puts(out, "<thead><tr><th scope=\"col\">arm, iteration</th><th scope=\"col\" class=\"n\">tokens generated</th><th scope=\"col\" class=\"n\">seconds</th>");
+    for (size_t m = 0; m < MAIN_MEASURES; m++)
+        if (arms_measured(arms, m)) html_printf(out, "<th scope=\"col\" class=\"n\">%s</th>", measure_specs[m].heading);
+    html_puts(out, "</tr></thead>\n<tbody>\n");
+    for (size_t a = 0; a < arms->count; a++)
+        for (const ArmPoint *p = arms->arms[a].points; p && p < arms->arms[a].points + arms->arms[a].point_count; p++) {
+            html_puts(out, "<tr><th scope=\"row\">"), html_string(out, arms->arms[a].name), html_printf(out, ", %zu</th>", p->mean.iteration);
+            const bool known[] = {p->counted, p->timed};
+            const double costs[] = {p->generated, p->seconds};
+            for (size_t i = 0; i < 2; i++) {
+                if (known[i]) html_cell(out, costs[i], 0);
+                else html_puts(out, "<td class=\"n\"><span class=\"hidden\">not told</span>–</td>");
+            }
+            for (size_t m = 0; m < MAIN_MEASURES; m++)
+                if (arms_measured(arms, m)) report_measure_cell(out, &p->mean.measures[m], measure_specs[m].decimals);
+            html_puts(out, "</tr>\n");
+        }
+    html_table_end(out);
+    html_puts(out, "</details>\n");
+}
+
 void arms_curves(Html *out, const Arms *arms)
 {
     const View views[] = {
@@ -234,5 +264,6 @@ void arms_curves(Html *out, const Arms *arms)
     legend(out, arms, true);
     draw_views(out, arms, views, sizeof views / sizeof *views, "<p class=\"missing\">No arm kept its iterations "
         "(iter_*/candidates.jsonl, timing.jsonl).</p>\n");
+    points_table(out, arms);
     html_puts(out, "</section>\n");
 }

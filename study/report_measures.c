@@ -184,7 +184,10 @@ static void loss_chart(Html *out, const RunFiles *files, ChartPoint *points)
         if (files->rows[i].trained) points[n++] = bare_point((double)files->rows[i].iteration, files->rows[i].loss);
     Chart chart = {.id = "chart-loss", .title = "Fine-tuning loss", .x_label = "iteration", .y_label = "nats per token",
         .decimals = 3, .whole_x = true, .series = {{.name = "loss", .points = points, .count = n}}, .series_count = 1};
-    if (n) report_draw(out, &chart, "cross-entropy of the kept answers in the training that led to this iteration");
+    double replay;
+    bool replayed = run_number(files, "replay", &replay) && replay > 0;
+    if (n) report_draw(out, &chart, replayed ? "cross-entropy of the kept answers, and of the texts read beside them, in the training that led to this iteration" :
+        "cross-entropy of the kept answers in the training that led to this iteration");
 }
 
 void report_charts(Html *out, const RunFiles *files)
@@ -246,7 +249,7 @@ static void measure_table(Html *out, const RunFiles *files, const char *id, cons
 
 static void stage_table(Html *out, const RunFiles *files)
 {
-    const char *const columns[] = {"iteration", ">candidates", ">kept", ">their mean reward", ">of the kept", ">loss", ">KL"};
+    const char *const columns[] = {"iteration", ">candidates", ">kept", ">mean reward of the candidates", ">of the kept ones", ">loss, nats per token", ">KL, nats an answer"};
     size_t column_count = sizeof columns / sizeof *columns, asked = 0;
     for (size_t i = 0; i < files->row_count; i++) asked += files->rows[i].has_stage_kl;
     html_table(out, "stages", "measures", "The stage that led to each iteration");
@@ -268,7 +271,7 @@ static void stage_table(Html *out, const RunFiles *files)
 
 static void ppo_table(Html *out, const RunFiles *files)
 {
-    const char *const columns[] = {"iteration", ">answers", ">their mean reward", ">KL", ">policy loss", ">value loss", ">clipped", ">β"};
+    const char *const columns[] = {"iteration", ">answers", ">their mean reward", ">KL, nats an answer", ">policy loss", ">value loss", ">clipped", ">β"};
     html_table(out, "stages", "measures", "The stage that led to each iteration");
     html_columns(out, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < files->row_count; i++) {

@@ -175,7 +175,7 @@ static void judged_row(Html *out, const Judged *d)
 
 static void judged_table(Html *out, const Judged *list, size_t count)
 {
-    const char *const columns[] = {"arm", ">best iteration", ">its KL", ">its gold", ">last iteration", ">its gold", ">gold-falls after",
+    const char *const columns[] = {"arm", ">best iteration", ">its KL, nats", ">gold there", ">last iteration", ">gold at the end", ">gold-falls after",
         ">diversity-falls after"};
     html_table(out, "judged", "measures", "Best checkpoint, last one, and when a monitor fires");
     html_columns(out, columns, sizeof columns / sizeof *columns);

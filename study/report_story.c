@@ -35,7 +35,7 @@ static void make_group(Group *g, const RankedStage *stage, bool ppo, const Sampl
         if (!i || reward < g->low) g->low = reward;
         if (!i || reward > g->high) g->high = reward;
         g->gold |= report_named_reward(&gold, items + i, "gold");
-        g->experts |= strcmp(items[i].source, "policy") != 0;
+        g->experts |= !sample_is_own(items + i);
     }
     qsort(order, g->count, sizeof *order, by_rank);
     g->shown = g->count < SHOWN_CANDIDATES ? g->count : SHOWN_CANDIDATES;
@@ -93,14 +93,19 @@ bool report_is_global(const RunFiles *files)
 static void collect_step(Html *out, const RunFiles *files)
 {
     const RankedStage *s = files->stages;
+    double temperature;
     html_puts(out, "<li><h3>Collect</h3>\n<p>The model answers ");
     report_count(out, s->slots, "prompt");
     html_puts(out, ", which gives ");
     report_count(out, s->count, "candidate");
-    if (s->slots && s->count % s->slots == 0 && s->count > s->slots) {
+    size_t own = 0;
+    for (size_t i = 0; i < s->count; i++) own += s->own[i];
+    if (s->slots && own % s->slots == 0 && own > s->slots) {
         html_puts(out, ": ");
-        html_number(out, (double)(s->count / s->slots), 0);
-        html_puts(out, " for each prompt, drawn at random from the model's own distribution");
+        html_number(out, (double)(own / s->slots), 0);
+        html_puts(out, " for each prompt, drawn at random from the model’s own distribution");
+        if (run_number(files, "temperature", &temperature) && temperature != 1) html_printf(out, " at a temperature of %g", temperature);
+        if (own < s->count) html_puts(out, "; those of experts beside them make "), html_number(out, (double)(s->count - own), 0);
     }
     html_puts(out, ". This is the first prompt of the first stage:</p>\n<blockquote>");
     const Sample *first = files->stages->shown.items;
@@ -273,7 +278,7 @@ static void step_through(Html *out, const RunFiles *files, const Sample **order)
     html_puts(out, "</div>\n");
 }
 
-void report_story(Html *out, const RunFiles *files)
+void report_story_of(Html *out, const RunFiles *files, const char *arm)
 {
     Group g;
     size_t most = 1;
@@ -294,6 +299,7 @@ void report_story(Html *out, const RunFiles *files)
         return;
     }
     make_group(&g, files->stages, ppo, order);
+    report_shown_arm(out, arm);
     html_puts(out, "<ol class=\"steps\">\n");
     collect_step(out, files);
     if (ppo) score_step(out, files, &g), ppo_step(out, files);
@@ -303,3 +309,5 @@ void report_story(Html *out, const RunFiles *files)
     html_puts(out, "</section>\n");
     mem_free(order);
 }
+
+void report_story(Html *out, const RunFiles *files) { report_story_of(out, files, NULL); }

@@ -13,7 +13,7 @@ const char *const report_style[] = {
     "@media screen and (prefers-color-scheme:dark){:root{--paper:#13161b;--raised:#1a1e25;--ink:#e8e5de;--soft:#a3abb8;",
     "--rule:#343b46;",
     "--grid:#262c35;--s0:#63c4dc;--s1:#f0a065;--s2:#b7a0f0;--s3:#7fd085;--s4:#f48ac0;--s5:#d8c64a;--s6:#8fb3ff;--s7:#b9bcc6;",
-    "--mark:#173c47;--u1:#14303a;--u2:#17505f;--u3:#1d7186;--d1:#35251a;--d2:#5c3a20;--d3:#87521f}}",
+    "--mark:#173c47;--u1:#14303a;--u2:#17505f;--u3:#1b6b80;--d1:#35251a;--d2:#5c3a20;--d3:#87521f}}",
     "*{box-sizing:border-box}",
     "html{-webkit-text-size-adjust:100%;text-size-adjust:100%}",
     "body{margin:0;background:var(--paper);color:var(--ink);font:1rem/1.6 var(--sans)}",

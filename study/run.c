@@ -95,7 +95,7 @@ static int remove_state(const char *folder, Err *err) { return remove_files(fold
 static int remove_old(const char *folder, Err *err)
 {
     const char *const own[] = {"settings.conf", "metrics.jsonl", "timing.jsonl", "samples_before.jsonl", "samples_after.jsonl",
-        "heads.json", "report.html", "provenance.json"};
+        "human.jsonl", "heads.json", "comparison.json", "comparison.md", "report.html", "provenance.json"};
     OsNames names;
     if (!os_is_folder(folder)) return 0;
     if (remove_state(folder, err) || remove_files(folder, "best", ".json", err) || remove_files(folder, "best", ".safetensors", err)) return -1;

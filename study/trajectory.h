@@ -22,8 +22,7 @@ typedef struct { TrajectoryPoint *points; size_t count; } Trajectory; // in the 
 int trajectory_of_run(Trajectory *t, const Run *run, Err *err);
 int trajectory_read(Trajectory *t, const json_t *array, const char *where, Err *err); // what trajectory_json gave; NULL: no points
 json_t *trajectory_json(const Trajectory *t, bool with_seconds, Err *err); // NULL on an error
-// Between two measurements in proportion, as the page reads its curves. false: it never cost so much, or more from the start. Past the
-// last measurement a twentieth is allowed: seeds and algorithms never cost exactly the same.
+// Between two measurements in proportion, as the page reads its curves. false: it never cost so much, or more from the start.
 bool trajectory_at(Evaluation *out, const Trajectory *t, double (*cost)(const TrajectoryPoint *point), double spent);
 double trajectory_tokens(const TrajectoryPoint *point); // costs
 double trajectory_seconds(const TrajectoryPoint *point);

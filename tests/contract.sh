@@ -48,6 +48,9 @@ variant() {
         echo "$golden written by $1: $(cat $golden/files.txt $golden/trace.jsonl | cksum)"
         exit 0
     fi
+    for said in "\"isa\":\"$RAFT_ISA\"" "\"threads\":$OMP_NUM_THREADS"; do # what ran is what was asked for
+        tr -d ' \n' < "$tmp/run/provenance.json" | grep -qF "$said" || { echo "\"$1\" ran with something else than $said" >&2; exit 1; }
+    done
     printf '%-44s %s  %3d s\n' "$1" "$(cat "$tmp/files.txt" "$tmp/trace/index.jsonl" | cksum)" $(($(date +%s) - start))
     cmp -s "$tmp/files.txt" $golden/files.txt && cmp -s "$tmp/trace/index.jsonl" $golden/trace.jsonl || explain "$1"
     count=$((count + 1))
@@ -64,7 +67,10 @@ all_sets() { # NAME RUNNER PROGRAM THREADS
     sets=$($2 "$3" info --json | tr -d ' \n' | sed -n 's/.*"isa_available":\[\([^]]*\)\].*/\1/p' | tr -d '"' | tr ',' ' ')
     [ -n "$sets" ] || { echo "\"$1\" does not tell its instruction sets" >&2; exit 1; }
     for isa in $sets; do
-        for n in $4; do RAFT_ISA=$isa OMP_NUM_THREADS=$n variant "$1 $isa, $n threads" "$2" "$3"; done
+        for n in $4; do
+            export RAFT_ISA="$isa" OMP_NUM_THREADS="$n"
+            variant "$1 $isa, $n threads" "$2" "$3"
+        done
     done
 }
 
@@ -85,7 +91,8 @@ case $(uname -m) in
             eval "build $settings MODE=release"
             all_sets "aarch64 gcc -O3, emulated" "$emulator" "$program" 2
             eval "build $settings MODE=debug" # NEON only: the soft fma at -O0 in an emulator takes longer than all else together
-            RAFT_ISA=neon OMP_NUM_THREADS=3 variant "aarch64 gcc -O0, emulated neon, 3 threads" "$emulator" "$program"
+            export RAFT_ISA=neon OMP_NUM_THREADS=3
+            variant "aarch64 gcc -O0, emulated neon, 3 threads" "$emulator" "$program"
         else
             echo "SKIPPED: aarch64: $(cat "$tmp/reason")"
         fi ;;

@@ -15,7 +15,9 @@ import tempfile
 
 import numpy as np
 
-raft, checkpoint = sys.argv[1:3]
+if len(sys.argv) != 3:
+    sys.exit("usage: make interop CKPT=folder (or tests/interop.py PROGRAM CKPT): a checkpoint with a tokenizer")
+raft, checkpoint = sys.argv[1:]
 TEXT = "This film was a great surprise to me, and I have seen it 3 times since 1999."
 failed = False
 

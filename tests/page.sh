@@ -85,6 +85,7 @@ for page in demo compare several; do
                 "file://$folder/$page.html" > "$folder/log" 2>&1
             if grep CONSOLE "$folder/log"; then failed=1; fi
         done
+        [ -s "$folder/$page-$width-0.png" ] && [ -s "$folder/$page-$width-1.png" ] || { echo "page: $page.html gives no picture"; failed=1; }
         if cmp -s "$folder/$page-$width-0.png" "$folder/$page-$width-1.png"; then echo "page: $page.html is the same in light and dark"; failed=1; fi
     done
     browse --print-to-pdf="$folder/$page.pdf" --no-pdf-header-footer "file://$folder/$page.html" > "$folder/log" 2>&1

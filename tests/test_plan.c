@@ -196,8 +196,8 @@ static void a_trajectory_is_found_by_cost_and_read_back(void **state)
     assert_true(trajectory_at(&e, t, trajectory_tokens, 300) && e.reward.mean == t->points[3].evaluation.reward.mean);
     assert_true(trajectory_at(&e, t, trajectory_tokens, 250) && e.reward.mean == 2.5 && e.reward.hi == 2.75 && e.reward.n);
     assert_true(trajectory_at(&e, t, trajectory_seconds, 0.25) && e.reward.mean == 0.25);
-    assert_true(trajectory_at(&e, t, trajectory_tokens, 419) && e.reward.mean == t->points[4].evaluation.reward.mean); // within a twentieth
-    assert_false(trajectory_at(&e, t, trajectory_tokens, 421));
+    assert_true(trajectory_at(&e, t, trajectory_tokens, 400) && e.reward.mean == t->points[4].evaluation.reward.mean);
+    assert_false(trajectory_at(&e, t, trajectory_tokens, 401));
     t->points[0].generated = 10;
     assert_false(trajectory_at(&e, t, trajectory_tokens, 9));
     json_t *with = trajectory_json(t, true, &err), *without = trajectory_json(t, false, &err);
@@ -323,7 +323,7 @@ static void compare_makes_every_arm_and_resumes(void **state)
     free(stages);
     char *place = path_in(folder, "run/report.html"), *page = read_file(place, NULL);
     if (!page || !strstr(page, "raft compare \xC2\xB7 7 arms")) fail_msg("compare left no page");
-    assert_non_null(strstr(page, "<td class=\"n\">3 for one</td>"));
+    assert_non_null(strstr(page, "<td class=\"n\">3 answers for one</td>"));
     free(place);
     free(page);
     assert_int_equal(run_raft(&output, "report %s/run/arms/kept-s1", folder), 0);

@@ -241,6 +241,8 @@ static void unusable_experts_are_named(void **state)
         {"{\"prompt\":\"unknown\",\"text\":\"a\"}\n", "no such prompt"},
         {"{\"prompt_id\":\"p0\",\"text\":\"\"}\n", "empty"},
         {"{\"prompt_id\":\"p0\"}\n", "\"text\""},
+        {"{\"prompt_id\":\"p0\",\"response_ids\":[]}\n", "key \"response_ids\": the answer is empty"},
+        {"{\"prompt_id\":\"p0\",\"response_ids\":[5,290]}\n", "key \"response_ids\": element 1 is 290, outside the tokenizer's vocabulary of 2"},
         {"{\"text\":\"a\"}\n", "\"prompt\""},
         {"", "no answers"},
         {"{\"prompt_id\":\"p0\",\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}\n",

@@ -26,7 +26,7 @@ static void shows_every_arm_with_intervals_over_seeds(void **state)
     assert_holds(page, ">arms/bo4-s1</span>");
     assert_holds(page, "<section id=\"spread\"");
     assert_holds(page, "Rewards of the candidates of iteration 1"); // of the arm that tells the story
-    assert_holds(page, "Shown with the candidates of raft.");
+    assert_holds(page, "Shown with the candidates of raft, first seed.");
     assert_holds(page, "<th scope=\"row\">2</th><td class=\"n\">1.84</td><td class=\"n\">4.00"); // the best of 4 of the best of 4
     assert_holds(page, "<th scope=\"row\">raft</th><td class=\"n\">24</td><td class=\"n\">100</td><td class=\"n\">8.00 s</td><td class=\"n\">4.00 s</td><td class=\"n\">3.00 s</td>"
         "<td class=\"n\">20.0 s</td><td class=\"n\">150.0 s</td>"); // sampled 3 + 5 seconds, learned 1 + 2, measured 18; 100 and 200 in all
@@ -232,9 +232,9 @@ static void the_best_of_an_aligned_model_stands_beyond_it(void **state)
     assert_sound(page);
     assert_holds(page, "<desc id=\"frontier-kl-d\">cool: 1.000 [0.500, 1.500] at KL to the start, nats per answer 2.64. twin: 1.000 [0.500, 1.500] at "
         "KL to the start, nats per answer 2.64.</desc>");
-    assert_holds(page, "KL 2.64 with K = 4");
+    assert_holds(page, "<br>KL 2.64 ");
     assert_holds(page, "<li><strong>warm</strong> (best-of): samples 4, temperature 1.2, of r</li>");
-    assert_holds(page, "<td class=\"n\">4 for one</td>");
+    assert_holds(page, "<td class=\"n\">4 answers for one</td>");
     free(page);
 }
 

@@ -54,6 +54,7 @@ static int make_heads(void **state)
     setenv("OMP_NUM_THREADS", "1", 1); // models too small for more
     put_texts("train.jsonl", 0, 90);
     put_texts("test.jsonl", 17, 40);
+    cli_put("plain.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\"}\n"); // the second has no label
     expect(raft("tokenizer train --vocab 300 --special '<|endoftext|>' --jsonl @/train.jsonl -o @/tok.json"), 0, "tokens");
     expect(raft("pretrain --corpus @/train.jsonl --tokenizer @/tok.json " TINY " --layers 2 --max-steps 10 -o @/lm --quiet"), 0, "parameters");
     expect(raft("reward train --corpus @/train.jsonl --init @/lm " HEAD " -o @/head --quiet"), 0, "training loss");
@@ -153,7 +154,6 @@ static void a_limit_keeps_both_labels(void **state)
 static void what_cannot_be_trained_starts_no_run(void **state)
 {
     (void)state;
-    cli_put("plain.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\"}\n");
     cli_put("one.jsonl", "{\"text\":\"a\",\"label\":\"pos\"}\n{\"text\":\"b\",\"label\":1}\n");
     expect(raft("reward train --corpus @/plain.jsonl --init @/lm -o @/x"), 2, "line 2 has no label");
     expect(raft("reward train --corpus @/one.jsonl --init @/lm -o @/x"), 2, "every text is positive");

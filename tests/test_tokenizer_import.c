@@ -169,7 +169,12 @@ static void keeps_the_token_that_stands_before_every_text(void **state)
         "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<|endoftext|>\", \"type_id\": 0}}, "
         "{\"Sequence\": {\"id\": \"A\"}}]}]}", false), &err);
     assert_int_equal(tk.first, 0);
-    assert_ids(&tk, "a", (uint32_t[]){65}, 1, false); // which the caller puts there
+    assert_ids(&tk, "a", (uint32_t[]){65}, 1, false); // which the caller puts there:
+    TokenList prompt = {0};
+    assert_ok(tokenizer_encode_prompt(&tk, &prompt, "a", 1, &err), &err);
+    assert_int_equal(prompt.length, 2);
+    assert_memory_equal(prompt.ids, ((uint32_t[]){0, 65}), 2 * sizeof(uint32_t));
+    tokens_free(&prompt);
     save_and_load(&again, &tk);
     tokenizer_free(&again), tokenizer_free(&tk);
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Errors carry their status and text, memory is aligned, zeroed and overflow-checked, texts and token lists grow.
+#define _POSIX_C_SOURCE 200809L // fork
 #include "tests/support.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 // ---- errors ----------------------------------------------------------------------------------------------------------
 
@@ -116,6 +120,24 @@ static void a_guard_can_be_nested_and_ends(void **state)
     mem_free(block);
 }
 
+// In a child, since that is the end of a program.
+static void allocating_inside_a_guard_aborts(void **state)
+{
+    (void)state;
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        signal(SIGABRT, SIG_DFL); // cmocka's own handler would go on with the tests
+        if (!freopen("/dev/null", "w", stderr)) _exit(1);
+        mem_guard_enter();
+        mem_free(mem_new(NULL, 1, 1));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 static void size_arithmetic_tells_of_overflow(void **state)
 {
     (void)state;
@@ -224,6 +246,7 @@ int main(void)
         cmocka_unit_test(resizing_keeps_the_contents_and_zeroes_the_rest),
         cmocka_unit_test(copies_are_terminated),
         cmocka_unit_test(a_guard_can_be_nested_and_ends),
+        cmocka_unit_test(allocating_inside_a_guard_aborts),
         cmocka_unit_test(size_arithmetic_tells_of_overflow),
         cmocka_unit_test(texts_grow_and_stay_terminated),
         cmocka_unit_test(the_first_failure_of_a_text_sticks),

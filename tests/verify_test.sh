@@ -47,14 +47,22 @@ trace() { # TRACE CHECKPOINT SETTING...: `raft` knows the settings file as a pro
     "$raft" trace iteration "$checkpoint" --prompts $prompts -o "$trace" $(echo "$*" | sed 's/--settings/--profile/; s/profiles.contract.conf/contract/') > /dev/null
 }
 # shellcheck disable=SC2086
-trace "$tmp/local" "$run/lm" $local_ && replay replay.py "$tmp/local" "$run/lm" $local_
+trace "$tmp/local" "$run/lm" $local_
 # shellcheck disable=SC2086
-trace "$tmp/global" "$run/checkpoint" $global && replay replay.py "$tmp/global" "$run/checkpoint" $global
+replay replay.py "$tmp/local" "$run/lm" $local_
 # shellcheck disable=SC2086
-trace "$tmp/frozen" "$run/lm" $local_ --train-layers 1 && replay replay.py "$tmp/frozen" "$run/lm" $local_ --train-layers 1
+trace "$tmp/global" "$run/checkpoint" $global
+# shellcheck disable=SC2086
+replay replay.py "$tmp/global" "$run/checkpoint" $global
+# shellcheck disable=SC2086
+trace "$tmp/frozen" "$run/lm" $local_ --train-layers 1
+# shellcheck disable=SC2086
+replay replay.py "$tmp/frozen" "$run/lm" $local_ --train-layers 1
 echo '{"prompt_id": "2", "text": " a great film"}' > "$tmp/answers.jsonl"
 # shellcheck disable=SC2086
-trace "$tmp/experts" "$run/lm" $local_ --expert "$run/checkpoint" --expert "$tmp/answers.jsonl" && replay replay.py "$tmp/experts" "$run/lm" $local_
+trace "$tmp/experts" "$run/lm" $local_ --expert "$run/checkpoint" --expert "$tmp/answers.jsonl"
+# shellcheck disable=SC2086
+replay replay.py "$tmp/experts" "$run/lm" $local_
 
 echo "verify/self_test.py: a mistake in a trace is named"
 # shellcheck disable=SC2086
