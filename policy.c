@@ -197,6 +197,9 @@ int policy_init(Policy *policy, Model *model, const Model *reference, const Toke
     if (model->config.vocab != reference->config.vocab)
         return err_input(err, "the reference has a vocabulary of %zu, the policy one of %zu", reference->config.vocab,
             model->config.vocab);
+    for (size_t i = 0; i < options->expert_count; i++)
+        if (!strcmp(options->expert_names ? options->expert_names[i] : options->experts[i], "policy"))
+            return err_input(err, "--expert policy: candidates of that source are the policy's own; give the path another name, such as ./policy");
     if (sample_check(&options->sample, model, tokenizer, err)) return -1;
     if (!(policy->experts = mem_new(err, options->expert_count, sizeof *policy->experts))) return -1;
     int status = 0;

@@ -3,6 +3,7 @@
  *
  *     Trainer trainer;
  *     TrainOptions options = train_defaults();
+ *     options.steps = 400;                                                 // which the schedule is laid over
  *     if (trainer_init(&trainer, &model, &cx, &options, &err)) return -1;
  *     StepStats stats;
  *     if (trainer_step(&trainer, examples, n, &stats, &err)) return -1;    // forward, loss, backward, clip, AdamW
@@ -16,7 +17,7 @@
 #include "loss.h"
 #include "ppo_loss.h"
 
-enum { NO_TARGET = UINT32_MAX };
+#define NO_TARGET UINT32_MAX
 
 typedef struct {
     const uint32_t *ids; // [length]

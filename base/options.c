@@ -120,7 +120,7 @@ const OptionSpec option_table[] = {
     // PPO
     NUMBER("kl-coef", kl_coef, OPT_PPO, "0.05", 0, 1e6, "per nat", "PPO: weight of log(p/p0) subtracted from each token's reward"),
     NUMBER("kl-target", kl_target, OPT_PPO, "0", 0, 1e6, "nats", "PPO: KL of an answer to steer kl-coef towards; 0: kl-coef is fixed"),
-    NUMBER("kl-gain", kl_gain, OPT_PPO, "0.1", 0, 5, "", "PPO: how fast it steers; an iteration changes kl-coef by at most a fifth of this"),
+    NUMBER("kl-gain", kl_gain, OPT_PPO, "0.1", 0, 4, "", "PPO: how fast it steers; an iteration changes kl-coef by at most a fifth of this"),
     NUMBER("gamma", gamma, OPT_PPO, "1", 0, 1, "", "PPO: discount of later rewards, a token"),
     NUMBER("lambda", lambda, OPT_PPO, "0.95", 0, 1, "", "PPO: how far advantages look ahead; 1: to the end of the answer"),
     NUMBER("ratio-clip", ratio_clip, OPT_PPO, "0.2", OPTION_ABOVE_0, 1, "", "PPO: farthest that p/p_old moves from 1 and still gains"),

@@ -62,7 +62,7 @@ static void fixture_open(Fixture *f, const char *name)
     for (size_t i = 0; i < f->B * f->T; i++) f->ids[i] = (uint32_t)raw[i];
     if (f->model.config.head == HEAD_LM) {
         read_ints(&f->expected, "labels", raw, f->B * f->T);
-        for (size_t i = 0; i < f->B * f->T; i++) f->targets[i] = raw[i] == -100 ? (uint32_t)NO_TARGET : (uint32_t)raw[i];
+        for (size_t i = 0; i < f->B * f->T; i++) f->targets[i] = raw[i] == -100 ? NO_TARGET : (uint32_t)raw[i];
         for (size_t b = 0; b < f->B; b++) f->examples[b] = (Example){.ids = f->ids + b * f->T, .targets = f->targets + b * f->T, .length = f->T};
     }
     free(path);

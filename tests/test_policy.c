@@ -259,6 +259,13 @@ static void unusable_experts_are_named(void **state)
         assert_input_error(policy_init(&policy, &fixture.start, &fixture.start, &fixture.tokenizer, &fixture.prompts, &fixture.cx, &o, &err), &err, cases[i][1]);
         free(file);
     }
+    const char *own_name[] = {"policy"};
+    Policy policy;
+    PolicyOptions o = usual();
+    Err err = {0};
+    o.experts = own_name;
+    o.expert_count = 1;
+    assert_input_error(policy_init(&policy, &fixture.start, &fixture.start, &fixture.tokenizer, &fixture.prompts, &fixture.cx, &o, &err), &err, "--expert policy");
 }
 
 static void unusable_prompts_are_named(void **state)
