@@ -283,13 +283,15 @@ static int plan_key(uint64_t *key, const Comparison *c, Err *err)
     return settings_visit(c->cx->settings, NULL, hash_setting, key, err);
 }
 
-// Reward, gold and experts of each arm: a file that has changed since is refused by name, before any result is taken.
+// Reward, gold and the experts of each arm: a file that has changed since is refused by name, before any result is taken.
 static int record_given_files(Comparison *c, Err *err)
 {
     int status = 0;
     for (size_t a = 0; !status && a < c->plan.arm_count; a++) {
         ArmSettings s;
-        status = arm_settings_init(&s, c->cx, c->plan.arms + a, c->cx->options.seed, err) || experiment_record_given(&c->e, &s.options, err) ? -1 : 0;
+        status = arm_settings_init(&s, c->cx, c->plan.arms + a, c->cx->options.seed, err);
+        if (a) s.options.reward.count = 0, s.options.gold = NULL; // all arms share them
+        if (!status) status = experiment_record_given(&c->e, &s.options, err);
         arm_settings_free(&s);
     }
     return status;

@@ -51,6 +51,7 @@ typedef struct {
 enum { EXAMPLE_PROMPTS = 8 };
 
 typedef struct {
+    const char *arm;            // whose run it is, where several stand side by side; NULL: the only one
     IterationRow *rows;
     Curve *curves;
     StageTime *times;
@@ -74,15 +75,11 @@ size_t report_spaced(size_t i, size_t shown, size_t count); // which of `count` 
 void report_stage_means(double *all, double *kept, const RankedStage *stage); // rewards of all candidates, of the kept ones; 0: of none
 
 // Sections. Each writes nothing but its heading and a sentence when the run does not hold what it tells of.
-// ..._of: with the name of the arm whose run is shown.
 void report_story(Html *out, const RunFiles *files);      // the three steps, with a prompt and its candidates
-void report_story_of(Html *out, const RunFiles *files, const char *arm /* NULL: the only one */);
 void report_answers(Html *out, const RunFiles *files);    // the same prompts before and after
 void report_spreads(Html *out, const RunFiles *files);    // candidate rewards, an iteration each
-void report_spreads_of(Html *out, const RunFiles *files, const char *arm);
 void report_bound(Html *out, const RunFiles *files);      // E max_k r: measured, and at most
-void report_bound_of(Html *out, const RunFiles *files, const char *arm);
-void report_shown_arm(Html *out, const char *arm);        // a note, where there is more than one
+void report_shown_arm(Html *out, const RunFiles *files);  // a note, where there is more than one
 void report_overdone(Html *out, const RunFiles *files);   // proxy and gold over KL, the best checkpoint, monitors
 void report_summary(Html *out, const RunFiles *files);    // what changed, in figures
 void report_charts(Html *out, const RunFiles *files);
@@ -95,7 +92,8 @@ const char *run_option(const RunFiles *files, const char *key);
 bool run_number(const RunFiles *files, const char *key, double *value);
 bool report_is_global(const RunFiles *files);             // ranks all candidates of a stage together
 bool report_is_ppo(const RunFiles *files);                // by what its metrics hold, or by its settings
-bool report_is_tempered(const RunFiles *files);           // draws with another temperature than 1, top-k or top-p: its log p/p0 is no KL
+bool report_is_tempered(const RunFiles *files);           // by its settings:
+bool sampling_is_tempered(double temperature, double top_k, double top_p); // another temperature than 1, top-k or top-p: log p/p0 is no KL
 
 void report_provenance(Html *out, const RunFiles *files);
 const char *report_provenance_text(const RunFiles *files, const char *key);

@@ -227,7 +227,7 @@ static void read_sampling(Arm *arm, const Arms *arms, const json_t *object)
 {
     double samples = own_number(object, arms, "samples", 0);
     if (!strcmp(arm->kind, "best-of")) arm->K = samples >= 1 && samples < 1e6 ? (size_t)samples : 0;
-    arm->tempered = own_number(object, arms, "temperature", 1) != 1 || own_number(object, arms, "top-k", 0) > 0 || own_number(object, arms, "top-p", 1) < 1;
+    arm->tempered = sampling_is_tempered(own_number(object, arms, "temperature", 1), own_number(object, arms, "top-k", 0), own_number(object, arms, "top-p", 1));
 }
 
 static int read_arm(Arm *arm, const Arms *arms, const json_t *object, const char *folder, const char *where, Err *err)
@@ -264,6 +264,13 @@ static int read_arms(Arms *arms, const json_t *document, const char *folder, con
     return 0;
 }
 
+// Once names are what they stay.
+static void name_runs(Arms *arms)
+{
+    for (size_t a = 0; a < arms->count; a++)
+        if (arms->arms[a].run_count) arms->arms[a].runs->arm = arms->arms[a].name;
+}
+
 int arms_read_comparison(Arms *arms, const char *folder, Err *err)
 {
     *arms = (Arms){.planned = true};
@@ -272,6 +279,7 @@ int arms_read_comparison(Arms *arms, const char *folder, Err *err)
     int status = document ? 0 : -1;
     if (!status && os_is_file(metrics)) status = run_files_read(&arms->own, folder, err);
     if (!status) status = read_arms(arms, document, folder, path, err);
+    if (!status) name_runs(arms);
     json_decref(document);
     mem_free(path);
     mem_free(metrics);
@@ -338,6 +346,7 @@ int arms_read_runs(Arms *arms, const char *const *folders, size_t count, Err *er
         status = read_run(arms->arms + arms->count - 1, folders[arms->count - 1], err);
     }
     if (!status) status = tell_apart(arms, folders, err);
+    if (!status) name_runs(arms);
     if (status) arms_free(arms);
     return status;
 }

@@ -243,16 +243,17 @@ static void draw_bounds(Html *out, const RunFiles *files, Bound *first)
     bound_free(&last);
 }
 
-void report_shown_arm(Html *out, const char *arm)
+void report_shown_arm(Html *out, const RunFiles *files)
 {
-    if (arm) html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, arm), html_puts(out, ", first seed.</p>\n");
+    if (!files->arm) return;
+    html_puts(out, "<p class=\"note\">Shown with the candidates of "), html_string(out, files->arm), html_puts(out, ", first seed.</p>\n");
 }
 
-void report_bound_of(Html *out, const RunFiles *files, const char *arm)
+void report_bound(Html *out, const RunFiles *files)
 {
     Bound first = {0};
     html_section(out, "bound", "What choosing can give");
-    report_shown_arm(out, arm);
+    report_shown_arm(out, files);
     int status = files->stage_count ? bound_init(&first, files->stages, out->err) : 0;
     if (status) out->text.failed = true;
     else if (first.K > 1) draw_bounds(out, files, &first), html_puts(out, "</section>\n");
@@ -260,5 +261,3 @@ void report_bound_of(Html *out, const RunFiles *files, const char *arm)
         "This run holds no ranked candidates (iter_000/candidates.jsonl).");
     bound_free(&first);
 }
-
-void report_bound(Html *out, const RunFiles *files) { report_bound_of(out, files, NULL); }

@@ -282,10 +282,9 @@ static void arms_answers(Html *out, const Arms *arms)
 // Sections that one arm tells for all.
 static const RunFiles no_run;
 static const RunFiles *run_of(const Arm *arm) { return arm ? arm->runs : &no_run; }
-static const char *name_of(const Arm *arm) { return arm ? arm->name : NULL; }
 
-static void arms_story(Html *out, const Arms *arms) { report_story_of(out, run_of(arms_example(arms)), name_of(arms_example(arms))); }
-static void arms_spreads(Html *out, const Arms *arms) { report_spreads_of(out, run_of(arms_example(arms)), name_of(arms_example(arms))); }
+static void arms_story(Html *out, const Arms *arms) { report_story(out, run_of(arms_example(arms))); }
+static void arms_spreads(Html *out, const Arms *arms) { report_spreads(out, run_of(arms_example(arms))); }
 
 // Of the arm with the most candidates to a prompt, whose curve holds those of the others.
 static void arms_bound(Html *out, const Arms *arms)
@@ -295,7 +294,7 @@ static void arms_bound(Html *out, const Arms *arms)
         const Arm *arm = arms->arms + a;
         if (!strcmp(arm->kind, "raft") && arm->run_count && (!most || arm->K > most->K)) most = arm;
     }
-    report_bound_of(out, run_of(most ? most : arms_example(arms)), name_of(most ? most : arms_example(arms)));
+    report_bound(out, run_of(most ? most : arms_example(arms)));
 }
 
 static void arms_heads(Html *out, const Arms *arms)

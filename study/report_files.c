@@ -442,9 +442,11 @@ bool report_is_ppo(const RunFiles *files)
     return (algorithm && !strcmp(algorithm, "ppo")) || (command && !strcmp(command, "ppo"));
 }
 
+bool sampling_is_tempered(double temperature, double top_k, double top_p) { return temperature != 1 || top_k > 0 || top_p < 1; }
+
 bool report_is_tempered(const RunFiles *files)
 {
     double value;
-    return (run_number(files, "temperature", &value) && value != 1) || (run_number(files, "top-k", &value) && value > 0) ||
-        (run_number(files, "top-p", &value) && value < 1);
+    double temperature = run_number(files, "temperature", &value) ? value : 1, top_k = run_number(files, "top-k", &value) ? value : 0;
+    return sampling_is_tempered(temperature, top_k, run_number(files, "top-p", &value) ? value : 1);
 }

@@ -213,6 +213,20 @@ void arms_frontiers(Html *out, const Arms *arms)
     html_puts(out, "</section>\n");
 }
 
+static void points_row(Html *out, const Arms *arms, const Arm *arm, const ArmPoint *p)
+{
+    const bool known[] = {p->counted, p->timed};
+    const double costs[] = {p->generated, p->seconds};
+    html_puts(out, "<tr><th scope=\"row\">"), html_string(out, arm->name), html_printf(out, ", %zu</th>", p->mean.iteration);
+    for (size_t i = 0; i < 2; i++) {
+        if (known[i]) html_cell(out, costs[i], 0);
+        else html_puts(out, "<td class=\"n\"><span class=\"hidden\">not told</span>–</td>");
+    }
+    for (size_t m = 0; m < MAIN_MEASURES; m++)
+        if (arms_measured(arms, m)) report_measure_cell(out, &p->mean.measures[m], measure_specs[m].decimals);
+    html_puts(out, "</tr>\n");
+}
+
 // What the curves show, to be read without a pointer and on paper.
 static void points_table(Html *out, const Arms *arms)
 {
@@ -226,18 +240,7 @@ static void points_table(Html *out, const Arms *arms)
         if (arms_measured(arms, m)) html_printf(out, "<th scope=\"col\" class=\"n\">%s</th>", measure_specs[m].heading);
     html_puts(out, "</tr></thead>\n<tbody>\n");
     for (size_t a = 0; a < arms->count; a++)
-        for (const ArmPoint *p = arms->arms[a].points; p && p < arms->arms[a].points + arms->arms[a].point_count; p++) {
-            html_puts(out, "<tr><th scope=\"row\">"), html_string(out, arms->arms[a].name), html_printf(out, ", %zu</th>", p->mean.iteration);
-            const bool known[] = {p->counted, p->timed};
-            const double costs[] = {p->generated, p->seconds};
-            for (size_t i = 0; i < 2; i++) {
-                if (known[i]) html_cell(out, costs[i], 0);
-                else html_puts(out, "<td class=\"n\"><span class=\"hidden\">not told</span>–</td>");
-            }
-            for (size_t m = 0; m < MAIN_MEASURES; m++)
-                if (arms_measured(arms, m)) report_measure_cell(out, &p->mean.measures[m], measure_specs[m].decimals);
-            html_puts(out, "</tr>\n");
-        }
+        for (size_t i = 0; i < arms->arms[a].point_count; i++) points_row(out, arms, arms->arms + a, arms->arms[a].points + i);
     html_table_end(out);
     html_puts(out, "</details>\n");
 }

@@ -63,7 +63,7 @@ static void draw_spread(Html *out, const RankedStage *s, const Binned *b, size_t
     html_puts(out, "</figure>\n");
 }
 
-void report_spreads_of(Html *out, const RunFiles *files, const char *arm)
+void report_spreads(Html *out, const RunFiles *files)
 {
     size_t shown = files->stage_count < SHOWN_SPREADS ? files->stage_count : SHOWN_SPREADS, most = 0;
     double low = 0, high = 0;
@@ -73,7 +73,7 @@ void report_spreads_of(Html *out, const RunFiles *files, const char *arm)
         html_missing(out, "This run holds no ranked candidates (iter_000/candidates.jsonl).");
         return;
     }
-    report_shown_arm(out, arm);
+    report_shown_arm(out, files);
     reward_range(&low, &high, files);
     for (size_t i = 0; i < shown; i++) {
         fill_bins(&b, files->stages + report_spaced(i, shown, files->stage_count), low, high);
@@ -95,5 +95,3 @@ void report_spreads_of(Html *out, const RunFiles *files, const char *arm)
     }
     html_puts(out, "</div>\n</section>\n");
 }
-
-void report_spreads(Html *out, const RunFiles *files) { report_spreads_of(out, files, NULL); }

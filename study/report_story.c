@@ -278,7 +278,7 @@ static void step_through(Html *out, const RunFiles *files, const Sample **order)
     html_puts(out, "</div>\n");
 }
 
-void report_story_of(Html *out, const RunFiles *files, const char *arm)
+void report_story(Html *out, const RunFiles *files)
 {
     Group g;
     size_t most = 1;
@@ -299,7 +299,7 @@ void report_story_of(Html *out, const RunFiles *files, const char *arm)
         return;
     }
     make_group(&g, files->stages, ppo, order);
-    report_shown_arm(out, arm);
+    report_shown_arm(out, files);
     html_puts(out, "<ol class=\"steps\">\n");
     collect_step(out, files);
     if (ppo) score_step(out, files, &g), ppo_step(out, files);
@@ -309,5 +309,3 @@ void report_story_of(Html *out, const RunFiles *files, const char *arm)
     html_puts(out, "</section>\n");
     mem_free(order);
 }
-
-void report_story(Html *out, const RunFiles *files) { report_story_of(out, files, NULL); }

@@ -27,7 +27,7 @@ have() { # have "FLAGS" "SOURCE"
     $CC $CFLAGS -o "$tmp/p" "$tmp/p.c" $1 > /dev/null 2>&1
 }
 missing= optional=
-command -v "${CC##* }" > /dev/null || missing="$missing compiler"
+have "" "int main(void){return 0;}" || missing="$missing compiler"
 have "-ljansson" '#include <jansson.h>
 int main(void){return 0;}' || missing="$missing jansson"
 have "-lcmocka" '#include <stdarg.h>
